@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What people type. Everything but `all` and `install` runs in the lab's machines and needs nothing on this host but Debian.
+.PHONY: all install check demo bench shell driver-check driver-torture driver-bench driver-patch clean
+
+all: build/build.ninja
+	ninja -C build
+
+build/build.ninja:
+	meson setup build
+
+install: all
+	meson install -C build
+
+check:
+	tests/run
+
+demo:
+	tests/demo/run
+
+# make bench K=NAME: one figure.
+bench:
+	tests/bench/run $(if $(K),-k "$(K)")
+
+# The kernel driver's: its tests with our driver and the tree's own, ten minutes of torture (SEED=N), instructions a packet, and
+# the patch series.
+driver-check:
+	tests/run driver
+
+driver-torture:
+	tests/driver/torture $(if $(SEED),--seed $(SEED))
+
+driver-bench:
+	tests/driver/bench
+
+driver-patch:
+	tools/lab kernel-root --out build/driver-patch -- /src/driver/series /lab /lab-out
+
+shell:
+	tools/lab shell --init systemd
+
+clean:
+	rm -rf build
