@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/* What the contract's tables share among themselves: words of enums, patterns, tables that stand in more than one other. */
+#include "api/table.h"
+
+/* Spelled by contract_document.c; in the order of the model's enums. */
+extern const char *const nk_mode_names[], *const nk_policy_names[], *const nk_scrub_names[], *const nk_hook_names[];
+extern const struct nk_table nk_table_route;
+
+/* Says the same as nk_ifname_problem. */
+#define NK_IFNAME_PATTERN "^(?!\\.{1,2}$)[!-.0-9;-~]{1,15}$"
+
+/* An absolute path: NULL if it is good, else what is wrong. */
+const char *nk_path_problem(const char *text);
+#define NK_PATH_BYTES 4095

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The table of event kinds, and the journal's catalogue made of it. Texts are for the administrator who reads the journal and
+ * has never heard of netkitd.
+ */
+#include "api/events.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
+	[NK_EVENT_DAEMON_STARTED] = {
+		"daemon-started", "49100544db8546239cab7f981dc39d6b", LOG_INFO,
+		"netkitd has started",
+		"The daemon has read its document and what the kernel holds, and begins to make them equal. What was right already was "
+		"not touched.",
+		"Nothing. `netkitd-cli status` tells how far it is."},
+	[NK_EVENT_DAEMON_STOPPING] = {
+		"daemon-stopping", "178307e3a85946ab9f91b398b09dc07d", LOG_INFO,
+		"netkitd stops",
+		"The daemon was asked to stop. Devices, addresses, routes and programs stay as they are and go on working; until it runs "
+		"again, nobody puts back what is changed.",
+		"Nothing, if this was intended. Otherwise `systemctl start netkitd`."},
+	[NK_EVENT_DOCUMENT_CHANGED] = {
+		"document-changed", "9b1556153c794dfa9e8f016c32ff90e4", LOG_INFO,
+		"The desired state is now at revision @NETKITD_REVISION@",
+		"A client, or a file under /etc/netkitd/state.d, changed the desired state. The change is on disk and is being carried "
+		"out.",
+		"Nothing. `netkitd-cli wait` returns when it is carried out."},
+	[NK_EVENT_DEVICE_CREATED] = {
+		"device-created", "854a3bc00d39480b84fe920541b77f54", LOG_DEBUG,
+		"Device @NETKITD_DEVICE@ was created",
+		"The pair exists. It stays closed until its addresses and programs are in place.",
+		"Nothing."},
+	[NK_EVENT_DEVICE_DELETED] = {
+		"device-deleted", "f02eea910fda4d929c5e4615059fb52a", LOG_DEBUG,
+		"Device @NETKITD_DEVICE@ was deleted",
+		"The document no longer names the device, and it is gone from the kernel with its programs' links.",
+		"Nothing."},
+	[NK_EVENT_DEVICE_READY] = {
+		"device-ready", "2f08ec9bf7a946f5ad6460445fa0330b", LOG_DEBUG,
+		"Device @NETKITD_DEVICE@ is ready",
+		"The kernel has confirmed everything that the document says of the device, and it carries packets.",
+		"Nothing."},
+	[NK_EVENT_DEVICE_DEGRADED] = {
+		"device-degraded", "b20b9e56eca647de8abc4dfc68eb67d4", LOG_WARNING,
+		"Device @NETKITD_DEVICE@ can't be made as desired",
+		"The kernel refused something that the document asks for, or something that the device needs is missing: the message, and "
+		"ERRNO= and NETKITD_EXTACK= where they are set, say what. netkitd tries again with growing pauses. A new device stays "
+		"closed meanwhile.",
+		"See `netkitd-cli get @NETKITD_DEVICE@`. Change what stands in the way, or the document; the next try finds it by itself."},
+	[NK_EVENT_DEVICE_RELEASED] = {
+		"device-released", "f2a07c407f0d45d58b294f0a8ed206c6", LOG_NOTICE,
+		"The owner of device @NETKITD_DEVICE@ is gone",
+		"The network namespace that the device's peer belongs to no longer exists, most often because its container ended. Nothing "
+		"is repaired or tried for the device until the namespace is there again or the document changes.",
+		"Whoever stated the device should delete it: `netkitd-cli delete @NETKITD_DEVICE@`."},
+	[NK_EVENT_DEVICE_UNCLAIMED] = {
+		"device-unclaimed", "80adfbfb9216404fa25ba75c9d65ef70", LOG_WARNING,
+		"Device @NETKITD_DEVICE@ is netkitd's, but no document names it",
+		"The device carries netkitd's mark, so netkitd made it; yet the desired state does not contain it, for example because the "
+		"database was lost. It stays as it is and goes on working.",
+		"`netkitd-cli rebuild` makes a document of such devices. Apply it to keep them. To remove one: `netkitd-cli delete "
+		"@NETKITD_DEVICE@`."},
+	[NK_EVENT_DRIFT] = {
+		"drift", "2d595b3ae3234609a081d329a3ef79e3", LOG_NOTICE,
+		"Device @NETKITD_DEVICE@ was changed by somebody else",
+		"The kernel reported that something of the device differs from the desired state, and netkitd did not do it. The message "
+		"says what, and who did it where the kernel can tell. It is being put back.",
+		"Once is nothing to worry about. If it goes on, something else on this host manages the same device: make it leave the device "
+		"alone."},
+	[NK_EVENT_REPAIRED] = {
+		"repaired", "01c977cc68884b4b8af7db00912d8fc4", LOG_NOTICE,
+		"Device @NETKITD_DEVICE@ is as desired again",
+		"What somebody else had changed was put back, and the kernel has confirmed it. NETKITD_TOOK_US= says how long it took, in "
+		"microseconds.",
+		"Nothing."},
+	[NK_EVENT_PROGRAM_LOADED] = {
+		"program-loaded", "3ee6ee8bbf654396a9ed5209874cb918", LOG_INFO,
+		"Program @NETKITD_PROGRAM@ is loaded",
+		"The kernel accepted the BPF program; attachments may use it.",
+		"Nothing."},
+	[NK_EVENT_PROGRAM_DEGRADED] = {
+		"program-degraded", "3f69db6177464911a3d506a6493e91f4", LOG_WARNING,
+		"Program @NETKITD_PROGRAM@ can't be loaded",
+		"Its file or pin is missing or unreadable, or the kernel's verifier refused it: the message says which. Devices that need "
+		"it stay closed if they are new; those that are running keep the programs they have.",
+		"Put the file right, or the document. netkitd tries again by itself; `systemctl reload netkitd` makes it try at once."},
+	[NK_EVENT_RESYNC] = {
+		"resync", "0770e1ef658a4c44b3924ef51d73d01d", LOG_NOTICE,
+		"Everything is read anew from the kernel",
+		"The kernel had more changes to tell than fit its buffer, or a reading was interrupted by a change. What was missed is found "
+		"by reading everything once.",
+		"Nothing, if it is rare. If it happens often, look for what changes the network so often: `ip monitor`."},
+	[NK_EVENT_CLIENT_DROPPED] = {
+		"client-dropped", "ef2be5b48acc4329a92dbaef622c717a", LOG_NOTICE,
+		"A client was disconnected",
+		"It did not read what it had asked for, or sent more than is allowed. netkitd never waits for a client.",
+		"Look at the program that the message names: it must read its socket."},
+	[NK_EVENT_STATE_FILE_REFUSED] = {
+		"state-file-refused", "f88bbe61f4f642c393d39581fb77f1a9", LOG_ERR,
+		"A file under /etc/netkitd/state.d was refused",
+		"The file can't be read as a document, or contradicts the rest of the desired state; the message names the place. Nothing of "
+		"it was taken, and what it had stated before holds.",
+		"Correct the file (`netkitd-cli apply --dry-run FILE` checks one), then `systemctl reload netkitd`."},
+	[NK_EVENT_DATABASE_FAILED] = {
+		"database-failed", "179ff83be8ba4aa892ebbdbff6c64b6e", LOG_ERR,
+		"The desired state can't be written",
+		"The database under /var/lib/netkitd could not be written: the message says why. The change was refused, and the desired "
+		"state is as before.",
+		"See that the disk is not full, not read-only and not failing, then send the change again."},
+	[NK_EVENT_CAPABILITY_MISSING] = {
+		"capability-missing", "7ab692136bd348f088cfe8f24a6249fd", LOG_WARNING,
+		"The kernel lacks something that netkitd can use",
+		"A feature was tried and is not there; the message says which, and which kernel option gives it. What needs it is refused as "
+		"unsupported; everything else works.",
+		"`netkitd --check` lists all features. Use a kernel that has this one, if it is needed."},
+	[NK_EVENT_SETTINGS_REFUSED] = {
+		"settings-refused", "282f472e3b704550b0952dc255095b92", LOG_ERR,
+		"The settings were refused",
+		"/etc/netkitd/netkitd.json can't be read as settings; the message names the place. On reload, the settings from before hold; "
+		"at start, the daemon does not run.",
+		"Correct the file (`netkitd-cli schema settings` says what is allowed), then `systemctl reload-or-restart netkitd`."},
+};
+
+char *nk_event_catalog(void)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	fputs("# SPDX-License-Identifier: GPL-2.0-only\n# Printed by netkitd-contract from api/events.c.\n", out);
+	for (int k = 0; k < NK_EVENT_KINDS; k++) {
+		const struct nk_event_info *i = &nk_event_kinds[k];
+
+		fprintf(out, "\n-- %s\nSubject: %s\nDefined-By: netkitd\nDocumentation: man:netkitd(8)\n\n%s\n\n%s\n", i->message_id, i->subject,
+			i->meaning, i->action);
+	}
+	if (fclose(out) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The daemon's own settings, /etc/netkitd/netkitd.json: their table, and reading the file. Called at start and on reload.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/contract.h"
+#include "api/contract_shared.h"
+#include "api/json.h"
+
+#define FILE_MAX (1u << 20) /* bytes: more is not a file of settings */
+
+static const char *group_problem(const char *text)
+{
+	if (!text[0])
+		return "it is empty";
+	return strpbrk(text, ":/ \t\n") ? "a colon, a slash or white space is in it" : NULL;
+}
+
+#define S struct nk_settings
+#define PATH(m, value, words)                                                                                                  \
+	{.name = #m, .type = &nk_type_string, .flags = NK_DEFAULT, NK_AT(S, m), .max = NK_PATH_BYTES, .def_text = value,       \
+	 .problem = nk_path_problem, .pattern = "^/", .what = "an absolute path", .text = words}
+#define NUMBER(m, low, high, value, words)                                                                                     \
+	{.name = #m, .type = &nk_type_uint, .flags = NK_DEFAULT, NK_AT(S, m), .min = low, .max = high, .def = value, .text = words}
+
+static const struct nk_field admin_group_item = {
+	.type = &nk_type_string, NK_ITEM(char *), .max = 255, .problem = group_problem, .what = "a group's name"};
+
+static const struct nk_field settings_fields[] = {
+	PATH(socket_path, "/run/netkitd/netkitd.sock", "The socket, when systemd does not pass one."),
+	{.name = "socket_group", .type = &nk_type_string, .flags = NK_DEFAULT, NK_AT(S, socket_group), .max = 255,
+	 .def_text = "netkitd", .problem = group_problem, .what = "a group's name", .text = "Whose members may connect and read."},
+	PATH(state_dir, "/var/lib/netkitd", "Where the database is."),
+	PATH(bpffs, "/sys/fs/bpf/netkitd", "Where the pins are: a directory in a BPF file system."),
+	{.name = "admin_groups", .type = &nk_type_list, NK_LIST_AT(S, admin_groups, n_admin_groups), .max = 64,
+	 .item = &admin_group_item, .text = "Whose members may change, besides uid 0. They must be able to connect, too."},
+	NUMBER(group, 1, 2147418111, 1852506112,
+	       "The interface group that marks netkitd's devices; the 65535 numbers behind it collect what is to be deleted. Nothing "
+	       "else may use them."),
+	NUMBER(max_clients, 1, 4096, 256, "Clients at a time."),
+	NUMBER(retry_min_ms, 10, 3600000, 200, "Pause before refused work is tried again, milliseconds; it doubles each time."),
+	NUMBER(retry_max_ms, 10, 3600000, 60000, "The longest such pause."),
+	NUMBER(event_buffer, 4096, 1073741824, 67108864,
+	       "Bytes of kernel memory in which events may wait to be read. When it is not enough, events are lost and everything is read "
+	       "anew."),
+	NUMBER(poll_s, 1, 86400, 10, "How often chains are read where the kernel can't tell of changes, seconds."),
+};
+
+static int settings_finish(void *obj, const json_t *json, bool ok, struct nk_decode *d)
+{
+	const struct nk_settings *s = obj;
+
+	if (ok && s->retry_min_ms > s->retry_max_ms)
+		return nk_decode_problem_in(d, "retry_min_ms", "%u is more than retry_max_ms, %u", s->retry_min_ms, s->retry_max_ms);
+	return 0;
+}
+
+const struct nk_table nk_table_settings = {
+	.name = "settings",
+	.text = "The daemon's own settings: /etc/netkitd/netkitd.json.",
+	.size = sizeof(S),
+	NK_FIELDS(settings_fields),
+	.finish = settings_finish,
+};
+
+/* The whole file, up to FILE_MAX; free() it. */
+static int read_file(const char *path, char **ret, size_t *ret_len, struct nk_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
+	struct stat st;
+	char *text = NULL;
+	size_t len = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		r = -errno;
+	else if (!S_ISREG(st.st_mode))
+		r = nk_error_set(err, NK_E_INVALID_PARAMS, "%s is not a regular file", path);
+	else if (st.st_size > FILE_MAX)
+		r = nk_error_set(err, NK_E_LIMIT, "%s has %lld bytes; at most %u are read", path, (long long)st.st_size, FILE_MAX);
+	else if (!(text = malloc((size_t)st.st_size + 1)))
+		r = -ENOMEM;
+	while (r == 0 && len < (size_t)st.st_size) {
+		ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			r = -errno;
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	close(fd);
+	if (r < 0) {
+		free(text);
+		return r;
+	}
+	*ret = text;
+	*ret_len = len;
+	return 0;
+}
+
+int nk_settings_load(const char *path, struct nk_settings *ret, struct nk_error *err)
+{
+	struct nk_decode d = {.err = err, .pointer = ""};
+	struct nk_settings s = {};
+	json_t *json = NULL;
+	char *text = NULL;
+	size_t len = 0;
+	int r, missing;
+
+	missing = read_file(path, &text, &len, err);
+	if (missing < 0 && missing != -ENOENT)
+		return missing;
+	if (missing == 0)
+		r = nk_json_parse(text, len, &json, err);
+	else
+		r = (json = json_object()) ? 0 : -ENOMEM;
+	free(text);
+	if (r == 0)
+		r = nk_table_decode(&nk_table_settings, json, &s, &d);
+	json_decref(json);
+	if (r < 0) {
+		nk_settings_clear(&s);
+		return r;
+	}
+	*ret = s;
+	return missing;
+}
+
+void nk_settings_clear(struct nk_settings *s)
+{
+	nk_table_clear(&nk_table_settings, s);
+}
