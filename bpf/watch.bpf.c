@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The watcher: tells the daemon of every change of a netkit chain that the daemon did not make itself, once the change is done. Loaded
+ * by daemon/kernel/watch.c, which leaves out the hooks that the running kernel doesn't have. It observes, and changes nothing.
+ *
+ * Releasing and detaching a link are seen at entry and at exit: at entry the link still knows its device (one that has none is a shell
+ * left behind by a device that is gone, of no interest), at exit the chain has changed. In between the link waits in `pending`.
+ * A kernel's netkit_link_detach may call netkit_link_release or contain it; either way the first to enter and the
+ * first to leave count.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+
+#include "netkitd_bpf.h"
+
+#define E2BIG 7 /* a full hash map */
+
+/* Only what is read, relocated to the running kernel's layout at load. */
+struct net_device {
+	int ifindex;
+} __attribute__((preserve_access_index));
+
+struct bpf_link {
+	__u32 id;
+} __attribute__((preserve_access_index));
+
+struct netkit_link {
+	struct bpf_link link;
+	struct net_device *dev;
+	__u32 location;
+} __attribute__((preserve_access_index));
+
+struct bpf_prog;
+
+/* The daemon's thread group: what it does is not reported. */
+const volatile __u32 own_tgid = 0;
+
+/* Records that found no room: the daemon then reads all chains anew. */
+__u64 lost = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} records SEC(".maps");
+
+struct pending {
+	__u32 what;
+	__u32 ifindex;
+	__u32 link_id;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64); /* the link's address */
+	__type(value, struct pending);
+} pending SEC(".maps");
+
+static __always_inline int is_own(void)
+{
+	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
+}
+
+static __always_inline void report(__u32 what, __u32 ifindex, __u32 link_id)
+{
+	struct nk_watch_record *r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
+
+	if (!r) {
+		__sync_fetch_and_add(&lost, 1);
+		return;
+	}
+	r->what = what;
+	r->ifindex = ifindex;
+	r->link_id = link_id;
+	r->pid = bpf_get_current_pid_tgid() >> 32;
+	r->uid = bpf_get_current_uid_gid();
+	bpf_get_current_comm(r->comm, sizeof(r->comm));
+	bpf_ringbuf_submit(r, 0);
+}
+
+/* The primary's ifindex where the link says it: a link at the peer's hook only knows the peer's. */
+static __always_inline __u32 primary_ifindex(struct bpf_link *link)
+{
+	struct netkit_link *l = (struct netkit_link *)link;
+
+	if (!bpf_core_field_exists(l->dev) || !bpf_core_field_exists(l->location))
+		return 0;
+	return BPF_CORE_READ(l, location) == BPF_NETKIT_PRIMARY ? BPF_CORE_READ(l, dev, ifindex) : 0;
+}
+
+static __always_inline void begin(struct bpf_link *link, __u32 what)
+{
+	struct netkit_link *l = (struct netkit_link *)link;
+	__u64 key = (__u64)link;
+	struct pending p = { .what = what };
+
+	if (is_own() || (bpf_core_field_exists(l->dev) && !BPF_CORE_READ(l, dev)))
+		return;
+	p.ifindex = primary_ifindex(link);
+	p.link_id = BPF_CORE_READ(link, id);
+	/* -EEXIST is detach that calls release, or the other way round. */
+	if (bpf_map_update_elem(&pending, &key, &p, BPF_NOEXIST) == -E2BIG)
+		__sync_fetch_and_add(&lost, 1);
+}
+
+static __always_inline void end(struct bpf_link *link)
+{
+	__u64 key = (__u64)link;
+	struct pending *p = bpf_map_lookup_elem(&pending, &key);
+
+	if (!p)
+		return;
+	report(p->what, p->ifindex, p->link_id);
+	bpf_map_delete_elem(&pending, &key);
+}
+
+SEC("fentry/netkit_link_release")
+int BPF_PROG(link_release_entry, struct bpf_link *link)
+{
+	begin(link, NK_WATCH_LINK_RELEASED);
+	return 0;
+}
+
+SEC("fexit/netkit_link_release")
+int BPF_PROG(link_release_exit, struct bpf_link *link)
+{
+	end(link);
+	return 0;
+}
+
+SEC("fentry/netkit_link_detach")
+int BPF_PROG(link_detach_entry, struct bpf_link *link)
+{
+	begin(link, NK_WATCH_LINK_DETACHED);
+	return 0;
+}
+
+SEC("fexit/netkit_link_detach")
+int BPF_PROG(link_detach_exit, struct bpf_link *link)
+{
+	end(link);
+	return 0;
+}
+
+SEC("fexit/netkit_link_update")
+int BPF_PROG(link_update, struct bpf_link *link, struct bpf_prog *new_prog, struct bpf_prog *old_prog, int ret)
+{
+	if (!ret && !is_own())
+		report(NK_WATCH_LINK_UPDATED, primary_ifindex(link), BPF_CORE_READ(link, id));
+	return 0;
+}
+
+SEC("fexit/netkit_link_attach")
+int BPF_PROG(link_attach, const union bpf_attr *attr, struct bpf_prog *prog, int ret)
+{
+	if (ret >= 0 && !is_own())
+		report(NK_WATCH_LINK_ATTACHED, BPF_PROBE_READ(attr, link_create.target_ifindex), 0);
+	return 0;
+}
+
+SEC("fexit/netkit_prog_attach")
+int BPF_PROG(prog_attach, const union bpf_attr *attr, struct bpf_prog *prog, int ret)
+{
+	if (!ret && !is_own())
+		report(NK_WATCH_PROG_ATTACHED, BPF_PROBE_READ(attr, target_ifindex), 0);
+	return 0;
+}
+
+SEC("fexit/netkit_prog_detach")
+int BPF_PROG(prog_detach, const union bpf_attr *attr, struct bpf_prog *prog, int ret)
+{
+	if (!ret && !is_own())
+		report(NK_WATCH_PROG_DETACHED, BPF_PROBE_READ(attr, target_ifindex), 0);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
