@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Our links and pins in the kernel, and the chains they are in; programs are bpf_load.c's. The executor calls it, from its own
+ * thread, in the daemon's network namespace (the kernel looks an ifindex up in the caller's). It decides nothing: what to attach
+ * where comes from a plan.
+ *
+ * Pins are reached through descriptors of their directories, kept open: nobody can unmount the bpffs under us without force, and
+ * another one mounted over it does not hide our pins from us while we run.
+ */
+#include "daemon/kernel/bpf_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "daemon/kernel/bpffs.h"
+#include "daemon/kernel/cleanup.h"
+#include "daemon/kernel/fail.h"
+
+static const enum bpf_attach_type attach_types[NK_HOOKS] = {
+	[NK_HOOK_NETKIT_PRIMARY] = BPF_NETKIT_PRIMARY,
+	[NK_HOOK_NETKIT_PEER] = BPF_NETKIT_PEER,
+};
+
+int nk_bpf_pin_get(int dir, const char *name)
+{
+	LIBBPF_OPTS(bpf_obj_get_opts, options, .file_flags = BPF_F_PATH_FD, .path_fd = dir);
+
+	return bpf_obj_get_opts(name, &options);
+}
+
+int nk_bpf_pin_put(int fd, int dir, const char *name)
+{
+	LIBBPF_OPTS(bpf_obj_pin_opts, options, .file_flags = BPF_F_PATH_FD, .path_fd = dir);
+
+	return bpf_obj_pin_opts(fd, name, &options);
+}
+
+static int link_info(int fd, struct bpf_link_info *ret)
+{
+	uint32_t size = sizeof(*ret);
+
+	memset(ret, 0, sizeof(*ret));
+	return bpf_link_get_info_by_fd(fd, ret, &size);
+}
+
+static void close_directory(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+/* Fill the table from the pins that are there. Names that are not ours and pins that are no netkit links are left alone. */
+static int read_pins(struct nk_bpf *b, struct nk_error *err)
+{
+	_close_ int fd = openat(b->links, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	__attribute__((cleanup(close_directory))) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	int r;
+
+	if (!dir)
+		return nk_fail(err, NK_E_KERNEL, -errno, "cannot read the directory of pinned links");
+	nk_take_fd(&fd); /* it is dir's now */
+	while ((entry = readdir(dir))) {
+		char device[NK_IFNAMSIZ], attachment[NK_NAME_MAX];
+		struct bpf_link_info info;
+		enum nk_hook hook;
+		_close_ int link = -1;
+
+		if (nk_pin_link_parse(entry->d_name, device, &hook, attachment) < 0)
+			continue;
+		link = nk_bpf_pin_get(b->links, entry->d_name);
+		if (link < 0 || link_info(link, &info) < 0 || info.type != BPF_LINK_TYPE_NETKIT)
+			continue;
+		/* What a device that went while nobody looked left behind: the pin of a link that is nowhere. */
+		if (!info.netkit.ifindex) {
+			unlinkat(b->links, entry->d_name, 0);
+			continue;
+		}
+		r = nk_pins_put(&b->pins, device, hook, attachment, info.id);
+		if (r < 0)
+			return nk_fail(err, NK_E_KERNEL, r, "cannot keep the table of pinned links");
+	}
+	return 0;
+}
+
+int nk_bpf_open(const char *dir, struct nk_bpf **ret, struct nk_error *err)
+{
+	struct nk_bpf *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b || nk_pins_init(&b->pins) < 0) {
+		free(b);
+		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot keep the table of pinned links");
+	}
+	b->programs = b->links = -1;
+	r = nk_bpffs_open(dir, &b->programs, &b->links, err);
+	if (!r)
+		r = read_pins(b, err);
+	if (r < 0) {
+		nk_bpf_close(b);
+		return r;
+	}
+	*ret = b;
+	return 0;
+}
+
+struct nk_bpf *nk_bpf_close(struct nk_bpf *b)
+{
+	if (!b)
+		return NULL;
+	nk_bpf_close_loaded(b);
+	nk_pins_clear(&b->pins);
+	nk_cleanup_close(&b->programs);
+	nk_cleanup_close(&b->links);
+	free(b);
+	return NULL;
+}
+
+/* The raw chain: ids in order. 0 or -errno. */
+static int query(uint32_t ifindex, enum nk_hook hook, uint32_t **ret_progs, uint32_t **ret_links, uint32_t *ret_n)
+{
+	for (uint32_t room = 64;; room *= 2) {
+		_free_ uint32_t *progs = calloc(room, sizeof(*progs)), *links = calloc(room, sizeof(*links));
+		LIBBPF_OPTS(bpf_prog_query_opts, options, .prog_ids = progs, .link_ids = links, .count = room);
+		int r;
+
+		if (!progs || !links)
+			return -ENOMEM;
+		r = bpf_prog_query_opts(ifindex, attach_types[hook], &options);
+		if (r == -ENOSPC && room < 1u << 16)
+			continue;
+		if (r < 0)
+			return r;
+		*ret_n = options.count;
+		*ret_progs = progs;
+		*ret_links = links;
+		progs = links = NULL;
+		return 0;
+	}
+}
+
+/* Where in the chain a link is, by id, or a program: -1 when it isn't. */
+static int place_in_chain(uint32_t ifindex, enum nk_hook hook, uint32_t link_id, uint32_t prog_id, uint32_t *ret_link_id)
+{
+	_free_ uint32_t *progs = NULL, *links = NULL;
+	uint32_t n;
+
+	if (query(ifindex, hook, &progs, &links, &n) < 0)
+		return -1;
+	for (uint32_t i = 0; i < n; i++) {
+		if (link_id ? links[i] == link_id : progs[i] == prog_id) {
+			*ret_link_id = links[i];
+			return i;
+		}
+	}
+	return -1;
+}
+
+static int update(int link, int new_prog, uint32_t old_prog)
+{
+	_close_ int old = bpf_prog_get_fd_by_id(old_prog);
+	LIBBPF_OPTS(bpf_link_update_opts, options, .flags = BPF_F_REPLACE, .old_prog_fd = old);
+
+	/* A program that nobody holds any more is not in the link either. */
+	if (old < 0)
+		return old == -ENOENT ? -ESTALE : old;
+	return bpf_link_update(link, new_prog, &options);
+}
+
+/* End a link at once, wherever it is, and remove its pin. Closing alone would leave that to a kernel worker, later. */
+static int end_link(struct nk_bpf *b, int link, const char *pin)
+{
+	int r = bpf_link_detach(link);
+
+	if (unlinkat(b->links, pin, 0) < 0 && errno != ENOENT)
+		return -errno;
+	return r;
+}
+
+/*
+ * The place of an attachment is pinned already. If that link is in this very chain, it is adopted, with the program that is meant.
+ * If not, it is what a device that is gone or a forced detachment left behind, and makes room. 1: adopted, 0: room, -errno.
+ */
+static int adopt(struct nk_bpf *b, int link, const char *pin, uint32_t ifindex, enum nk_hook hook, const struct nk_bpf_loaded *l,
+		 uint32_t *ret_link_id)
+{
+	struct bpf_link_info info;
+	uint32_t found;
+	int r = link_info(link, &info);
+
+	if (r < 0)
+		return r;
+	if (info.type == BPF_LINK_TYPE_NETKIT && info.netkit.ifindex &&
+	    place_in_chain(ifindex, hook, info.id, 0, &found) >= 0) {
+		r = info.prog_id == l->state.id ? 0 : update(link, l->fd, info.prog_id);
+		if (r < 0)
+			return r;
+		*ret_link_id = info.id;
+		return 1;
+	}
+	r = end_link(b, link, pin);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+static int explain_attach(struct nk_error *err, int error, uint32_t ifindex, enum nk_hook hook, const char *program,
+			  uint32_t prog_id)
+{
+	uint32_t link_id = 0;
+
+	if (error == -EEXIST && place_in_chain(ifindex, hook, 0, prog_id, &link_id) >= 0) {
+		if (link_id)
+			return nk_refuse(err, NK_E_CONFLICT, error, "program '%s' is in the chain already, held by link %u, which is foreign",
+				       program, link_id);
+		return nk_refuse(err, NK_E_CONFLICT, error, "program '%s' is in the chain already, attached by descriptor", program);
+	}
+	if (error == -ERANGE)
+		return nk_refuse(err, NK_E_LIMIT, error, "the chain is full: a hook holds %d programs", NK_CHAIN_MAX);
+	return nk_fail(err, NK_E_KERNEL, error, "the kernel does not attach program '%s'", program);
+}
+
+int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum nk_hook hook, const char *attachment,
+		  const char *program, uint32_t before_link, uint32_t *ret_link_id, struct nk_error *err)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = before_link ? BPF_F_BEFORE | BPF_F_LINK : 0,
+		    .netkit.relative_id = before_link);
+	const struct nk_bpf_loaded *l = nk_bpf_find_loaded(b, program);
+	char pin[NK_PIN_NAME_MAX];
+	struct bpf_link_info info;
+	_close_ int link = -1;
+	uint32_t id = 0;
+	int r;
+
+	if (!l)
+		return nk_refuse(err, NK_E_KERNEL, -ENOENT, "program '%s' is not loaded", program);
+	nk_pin_link_name(device, hook, attachment, pin);
+
+	link = nk_bpf_pin_get(b->links, pin);
+	if (link >= 0) {
+		r = adopt(b, link, pin, ifindex, hook, l, &id);
+		close(nk_take_fd(&link));
+		if (r < 0)
+			return nk_fail(err, NK_E_KERNEL, r, "cannot make use of the pin %s", pin);
+		if (r > 0) {
+			r = nk_pins_put(&b->pins, device, hook, attachment, id);
+			if (r < 0)
+				return nk_fail(err, NK_E_KERNEL, r, "cannot keep link %u", id);
+			*ret_link_id = id;
+			return 0;
+		}
+	} else if (link != -ENOENT) {
+		return nk_fail(err, NK_E_KERNEL, link, "cannot open the pin %s", pin);
+	}
+
+	link = bpf_link_create(l->fd, ifindex, attach_types[hook], &options);
+	if (link < 0)
+		return explain_attach(err, link, ifindex, hook, program, l->state.id);
+	/* On failure from here on, closing the descriptor takes the link away again. */
+	r = link_info(link, &info);
+	if (!r)
+		r = nk_pins_put(&b->pins, device, hook, attachment, info.id);
+	if (r < 0)
+		return nk_fail(err, NK_E_KERNEL, r, "cannot keep the link of program '%s'", program);
+	r = nk_bpf_pin_put(link, b->links, pin);
+	if (r < 0) {
+		nk_pins_remove(&b->pins, device, hook, attachment);
+		return nk_fail(err, NK_E_KERNEL, r, "cannot pin the link as %s", pin);
+	}
+	*ret_link_id = info.id;
+	return 0;
+}
+
+int nk_bpf_update(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, const char *program,
+		  uint32_t old_prog, struct nk_error *err)
+{
+	const struct nk_bpf_loaded *l = nk_bpf_find_loaded(b, program);
+	char pin[NK_PIN_NAME_MAX];
+	_close_ int link = -1;
+	int r;
+
+	if (!l)
+		return nk_refuse(err, NK_E_KERNEL, -ENOENT, "program '%s' is not loaded", program);
+	link = nk_bpf_pin_get(b->links, nk_pin_link_name(device, hook, attachment, pin));
+	if (link < 0)
+		return nk_fail(err, NK_E_KERNEL, link, "cannot open the pin %s", pin);
+	r = update(link, l->fd, old_prog);
+	if (r == -EPERM || r == -ESTALE)
+		return nk_refuse(err, NK_E_CONFLICT, -ESTALE, "somebody else exchanged the program of attachment '%s'", attachment);
+	if (r < 0)
+		return nk_fail(err, NK_E_KERNEL, r, "the kernel does not exchange the program of attachment '%s' for '%s'",
+			       attachment, program);
+	return 0;
+}
+
+int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, struct nk_error *err)
+{
+	char pin[NK_PIN_NAME_MAX];
+	_close_ int link = nk_bpf_pin_get(b->links, nk_pin_link_name(device, hook, attachment, pin));
+	int r;
+
+	if (link < 0 && link != -ENOENT)
+		return nk_fail(err, NK_E_KERNEL, link, "cannot open the pin %s", pin);
+	if (link >= 0) {
+		r = end_link(b, link, pin);
+		if (r < 0)
+			return nk_fail(err, NK_E_KERNEL, r, "cannot detach attachment '%s'", attachment);
+	}
+	nk_pins_remove(&b->pins, device, hook, attachment);
+	return 0;
+}
+
+bool nk_bpf_has_links(const struct nk_bpf *b, const char *device)
+{
+	return nk_pins_of_device(&b->pins, device);
+}
+
+int nk_bpf_forget_device(struct nk_bpf *b, const char *device)
+{
+	const struct nk_pin *p;
+	int r = 0;
+
+	while ((p = nk_pins_of_device(&b->pins, device))) {
+		char pin[NK_PIN_NAME_MAX];
+
+		nk_pin_link_name(device, p->hook, p->attachment, pin);
+		if (unlinkat(b->links, pin, 0) < 0 && errno != ENOENT)
+			r = -errno;
+		nk_pins_remove(&b->pins, device, p->hook, p->attachment);
+	}
+	return r;
+}
+
+int nk_bpf_query(struct nk_bpf *b, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *ret)
+{
+	_free_ uint32_t *progs = NULL, *links = NULL;
+	struct nk_obs_link *chain = NULL;
+	uint32_t n;
+	int r = query(ifindex, hook, &progs, &links, &n);
+
+	if (r < 0)
+		return r;
+	if (n) {
+		chain = calloc(n, sizeof(*chain));
+		if (!chain)
+			return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct nk_pin *p = links[i] ? nk_pins_by_link(&b->pins, links[i]) : NULL;
+
+		chain[i] = (struct nk_obs_link){ .link_id = links[i], .prog_id = progs[i] };
+		if (p && p->hook == hook)
+			strncpy(chain[i].name, p->attachment, sizeof(chain[i].name) - 1);
+	}
+	*ret = (struct nk_obs_chain){ .n = n, .links = chain };
+	return 0;
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/*
+ * Programs, links and pins. Owned by the executor; called from no other thread. No descriptor of a link is kept: the pin is the
+ * reference, and it is opened when needed. Programs' descriptors are kept while the document names them.
+ *
+ * Layout below `dir` (a bpffs), read back at every start:
+ *   programs/<program>                      the loaded program
+ *   programs/<program>%origin               a map that holds what it was made of
+ *   links/<device>:<hook>:<attachment>      a link; hook is "primary" or "peer"
+ * bpffs takes no '.' in names, so '.' is written %2E and '%' %25.
+ */
+#include "api/error.h"
+#include "daemon/model/observed.h"
+
+struct nk_bpf;
+
+/*
+ * Check that dir is (or can be made) on a bpffs that everybody sees (its mount's identity: BPF_FS_MAGIC; mount one at
+ * /sys/fs/bpf if none is there), make the two directories and read the pins. Those of links that are in no chain any more are
+ * removed. -errno with err.
+ */
+int nk_bpf_open(const char *dir, struct nk_bpf **ret, struct nk_error *err);
+struct nk_bpf *nk_bpf_close(struct nk_bpf *b);
+
+struct nk_program_state {
+	char name[NK_NAME_MAX];
+	uint32_t id;       /* kernel id, 0: not loaded */
+	char tag[17];      /* hex */
+};
+
+/*
+ * Make a program available: take the pin of the same name when it holds what the document means (for an object: made of the same
+ * file and function, or the same in instructions and maps), else load and pin it. -errno with err: the verifier's log is in its
+ * message, whole.
+ */
+int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, struct nk_program_state *ret, struct nk_error *err);
+int nk_bpf_unload(struct nk_bpf *b, const char *program);
+
+/* Attach by a link, pin it. before_link 0: at the end, else before that link. -errno with err. */
+int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum nk_hook hook, const char *attachment,
+		  const char *program, uint32_t before_link, uint32_t *ret_link_id, struct nk_error *err);
+/* Exchange the program of our link, only if it still is old_prog (compare-and-swap). -ENOLINK: the device is gone. */
+int nk_bpf_update(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, const char *program,
+		  uint32_t old_prog, struct nk_error *err);
+/* Detach at once and remove the pin. 0 also when it was gone. */
+int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, struct nk_error *err);
+/* Has the device a pinned link? */
+bool nk_bpf_has_links(const struct nk_bpf *b, const char *device);
+/* Remove all pins of a device that is gone. */
+int nk_bpf_forget_device(struct nk_bpf *b, const char *device);
+
+/* The pinned programs below dir: name and kernel id each. For whoever has no struct nk_bpf: the loop, `rebuild`. 0 or -errno. */
+int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t prog_id, void *arg), void *arg);
+
+/* Read a chain: our links by name, the rest as foreign. Takes any number (ENOSPC: again, larger). -errno. */
+int nk_bpf_query(struct nk_bpf *b, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *ret);
+
+/* Facts of a program for the lists; safe from the loop as well (it opens its own descriptor by id). */
+struct nk_program_facts {
+	char tag[17], kernel_name[16];
+	uint64_t run_count, run_time_ns;
+};
+int nk_bpf_facts(uint32_t prog_id, struct nk_program_facts *ret);

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The cache as cache.h promises it: what is fed goes to cache_link.c and cache_list.c, what the executor found is kept beside it, and
+ * a snapshot is told apart from what was known before. It makes no system call.
+ */
+#include "daemon/kernel/cache.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/kernel/cache_table.h"
+#include "daemon/kernel/netns_scan.h"
+
+struct nk_cache *nk_cache_new(uint32_t group, const struct nk_cache_handlers *h)
+{
+	struct nk_cache *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->group = group;
+	c->handlers = *h;
+	if (nk_map_init(&c->links) < 0 || nk_map_init(&c->namespaces) < 0 || nk_map_init(&c->owners) < 0 ||
+	    nk_map_init(&c->others) < 0)
+		return nk_cache_free(c);
+	return c;
+}
+
+struct nk_cache *nk_cache_free(struct nk_cache *c)
+{
+	if (!c)
+		return NULL;
+	/* Nobody wants to hear of the end. */
+	c->handlers = (struct nk_cache_handlers){ 0 };
+	c->round++;
+	if (c->others.slots)
+		nk_cache_sweep(c);
+	nk_map_clear(&c->links);
+	nk_map_clear(&c->namespaces);
+	nk_map_clear(&c->owners);
+	nk_map_clear(&c->others);
+	free(c);
+	return NULL;
+}
+
+struct dev *nk_cache_find(const struct nk_cache *c, const char *owner)
+{
+	struct nk_map_node *n;
+
+	for (n = nk_map_first(&c->owners, nk_hash_text(NK_HASH_SEED, owner)); n; n = nk_map_next(n))
+		if (!strcmp(nk_map_entry(n, struct dev, node)->o.owner, owner))
+			return nk_map_entry(n, struct dev, node);
+	return NULL;
+}
+
+void nk_cache_tell(struct nk_cache *c, const char *owner)
+{
+	char name[NK_IFNAMSIZ];
+
+	if (c->in_snapshot || !c->handlers.changed)
+		return;
+	/* The device may go while the name is in use. */
+	memcpy(name, owner, sizeof(name));
+	c->handlers.changed(name, c->handlers.arg);
+}
+
+void nk_cache_judge_place(struct nk_cache *c, struct dev *dev)
+{
+	bool in_place = !dev->moved;
+
+	if (dev->o.single)
+		in_place = true;
+	else if (dev->placed)
+		in_place = dev->place != NK_NSID_NONE && dev->peer_nsid == dev->place;
+	c->n_displaced += (size_t)dev->o.peer_in_place - (size_t)in_place;
+	dev->o.peer_in_place = in_place;
+}
+
+static int feed_nsid(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid)
+{
+	int32_t gone;
+	int r;
+
+	/* Other namespaces number each other too; only the host's numbers are used here. */
+	if (h->nlmsg_type != RTM_DELNSID || nsid != NK_NSID_HOST)
+		return 0;
+	r = nk_netns_read_nsid(h, &gone);
+	if (r < 0)
+		return r;
+	nk_cache_drop_namespace(c, gone);
+	if (c->handlers.netns_gone)
+		c->handlers.netns_gone(gone, c->handlers.arg);
+	return 0;
+}
+
+static int feed(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid)
+{
+	switch (h->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		return nk_cache_feed_link(c, h, nsid);
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		return nk_cache_feed_addr(c, h, nsid);
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return nk_cache_feed_route(c, h, nsid);
+	case RTM_NEWNSID:
+	case RTM_DELNSID:
+		return feed_nsid(c, h, nsid);
+	default:
+		return 0;
+	}
+}
+
+int nk_cache_feed(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid)
+{
+	int r = feed(c, h, nsid);
+
+	if (r == -ENOMSG)
+		return 0;
+	if (r == -EBADMSG)
+		c->n_bad++;
+	return r;
+}
+
+/* ---- snapshots ---- */
+
+static uint64_t mix(uint32_t low, uint32_t high)
+{
+	return (uint64_t)high << 32 | low;
+}
+
+/* Two different hashes of one thing: enough that two states of a device don't look alike. */
+static uint64_t digest_bytes(const void *data, size_t size)
+{
+	return mix(nk_hash_bytes(NK_HASH_SEED, data, size), nk_hash_bytes(~NK_HASH_SEED, data, size));
+}
+
+static uint64_t digest_route(const struct nk_obs_route *route)
+{
+	const struct nk_route *r = &route->r;
+	const bool flags[] = { r->onlink, route->ours };
+
+	/* One by one: what lies between the members is anything. */
+	return digest_bytes(&r->to, sizeof(r->to)) + 3 * digest_bytes(&r->via, sizeof(r->via)) +
+	       5 * digest_bytes(&r->src, sizeof(r->src)) + 7 * digest_bytes(&r->metric, sizeof(r->metric)) +
+	       9 * digest_bytes(flags, sizeof(flags));
+}
+
+/*
+ * A number that stands for all that is known of a device but its chains, whatever the order of its lists. It spares keeping the
+ * former state through a snapshot.
+ */
+static uint64_t digest(const struct nk_obs_device *o)
+{
+	struct nk_obs_device plain;
+	uint64_t sum;
+
+	memcpy(&plain, o, sizeof(plain));
+	plain.chains_known = false;
+	memset(plain.chain, 0, sizeof(plain.chain));
+	for (size_t i = 0; i < NK_ENDS; i++) {
+		plain.end[i].addrs = NULL;
+		plain.end[i].routes = NULL;
+	}
+	sum = digest_bytes(&plain, sizeof(plain));
+	for (size_t i = 0; i < NK_ENDS; i++) {
+		const struct nk_obs_end *e = &o->end[i];
+
+		/* A sum takes any order; that an address must not count as a route, or at the other end, the factors see to. */
+		for (uint32_t j = 0; j < e->n_addrs; j++)
+			sum += (2 * i + 3) * digest_bytes(&e->addrs[j], sizeof(e->addrs[j]));
+		for (uint32_t j = 0; j < e->n_routes; j++)
+			sum += (2 * i + 7) * digest_route(&e->routes[j]);
+	}
+	return sum ? sum : 1;
+}
+
+void nk_cache_begin_snapshot(struct nk_cache *c)
+{
+	c->in_snapshot = true;
+	c->round++;
+	memset(c->route_filter, 0, sizeof(c->route_filter));
+	for (struct dev *dev = c->devs; dev; dev = dev->next)
+		dev->digest = digest(&dev->o);
+}
+
+void nk_cache_end_snapshot(struct nk_cache *c)
+{
+	c->in_snapshot = false;
+	nk_cache_sweep(c);
+	for (struct dev *dev = c->devs; dev; dev = dev->next) {
+		if (digest(&dev->o) != dev->digest)
+			nk_cache_tell(c, dev->o.owner);
+		dev->digest = 0;
+	}
+}
+
+/* ---- what the executor found ---- */
+
+static struct dev *find_primary(const struct nk_cache *c, uint32_t ifindex)
+{
+	const struct link *link = nk_cache_link(c, NK_NSID_HOST, ifindex);
+
+	return link && link->primary ? link->dev : NULL;
+}
+
+void nk_cache_set_chain(struct nk_cache *c, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain)
+{
+	struct dev *dev = find_primary(c, ifindex);
+
+	if (dev) {
+		struct nk_obs_chain *known = &dev->o.chain[hook];
+
+		free(known->links);
+		known->n = chain->n;
+		known->links = chain->links;
+		dev->hooks_known |= (uint8_t)(1u << hook);
+		/* A single device has no hook of a peer. */
+		if (dev->o.single)
+			dev->hooks_known |= 1u << NK_HOOK_NETKIT_PEER;
+		dev->o.chains_known = dev->hooks_known == (1u << NK_HOOKS) - 1;
+	} else {
+		free(chain->links);
+	}
+	*chain = (struct nk_obs_chain){ 0 };
+}
+
+void nk_cache_chains_touched(struct nk_cache *c, uint32_t ifindex)
+{
+	struct dev *dev = find_primary(c, ifindex);
+
+	if (!dev)
+		return;
+	dev->hooks_known = 0;
+	dev->o.chains_known = false;
+	nk_cache_tell(c, dev->o.owner);
+}
+
+const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint32_t *ret_ifindex)
+{
+	if (!link_id) /* a program without a link: many have that */
+		return NULL;
+	for (const struct dev *dev = c->devs; dev; dev = dev->next)
+		for (size_t hook = 0; hook < NK_HOOKS; hook++) {
+			const struct nk_obs_chain *chain = &dev->o.chain[hook];
+
+			for (uint32_t i = 0; i < chain->n; i++)
+				if (chain->links[i].link_id == link_id) {
+					*ret_ifindex = dev->o.end[NK_PRIMARY].ifindex;
+					return dev->o.owner;
+				}
+		}
+	return NULL;
+}
+
+void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid)
+{
+	struct dev *dev = nk_cache_find(c, owner);
+
+	if (!dev)
+		return;
+	dev->placed = true;
+	dev->place = nsid;
+	nk_cache_judge_place(c, dev);
+}
+
+/* ---- to look at ---- */
+
+const struct nk_obs_device *nk_cache_get(const struct nk_cache *c, const char *owner)
+{
+	const struct dev *dev = nk_cache_find(c, owner);
+
+	return dev ? &dev->o : NULL;
+}
+
+int32_t nk_cache_peer_nsid(const struct nk_cache *c, const char *owner)
+{
+	const struct dev *dev = nk_cache_find(c, owner);
+
+	return dev ? dev->peer_nsid : NK_NSID_NONE;
+}
+
+void nk_cache_each(const struct nk_cache *c, void (*fn)(const struct nk_obs_device *o, int32_t peer_nsid, void *arg), void *arg)
+{
+	for (const struct dev *dev = c->devs; dev; dev = dev->next)
+		fn(&dev->o, dev->peer_nsid, arg);
+}
+
+size_t nk_cache_foreign_doomed(const struct nk_cache *c)
+{
+	return c->n_doomed;
+}
+
+uint64_t nk_cache_n_bad(const struct nk_cache *c)
+{
+	return c->n_bad;
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/*
+ * What the kernel holds of our devices, kept up by its own messages: the event socket's and the snapshot's go through one and the
+ * same nk_cache_feed. Owned by the loop. It decides nothing and writes nothing.
+ *
+ * Followed are netkit primaries of the daemon's namespace that carry our group or our ifalias, once known for as long as they
+ * live; and netkit peers anywhere, joined to their primary by (nsid, ifindex) as IFLA_LINK and IFLA_LINK_NETNSID tell. A
+ * peer's first message may come before its primary's, so unjoined peers wait.
+ */
+#include <linux/netlink.h>
+
+#include "daemon/model/observed.h"
+
+struct nk_cache;
+
+struct nk_cache_handlers {
+	/* A followed device appeared, changed or is gone: by owner name. Called once a message at most. */
+	void (*changed)(const char *owner, void *arg);
+	/* A link that isn't ours lost or left this name in the host's namespace: whoever waits for the name may try again. */
+	void (*name_free)(const char *name, void *arg);
+	/* A namespace is gone (RTM_DELNSID); comes before its devices' RTM_DELLINK. */
+	void (*netns_gone)(int32_t nsid, void *arg);
+	void *arg;
+};
+
+/* group: the IFLA_GROUP that is ours. NULL without memory. */
+struct nk_cache *nk_cache_new(uint32_t group, const struct nk_cache_handlers *h);
+struct nk_cache *nk_cache_free(struct nk_cache *c);
+
+/* Take in one message of namespace nsid (NK_NSID_HOST: the daemon's). 0; -EBADMSG (counted, ignored); -ENOMEM: resync. */
+int nk_cache_feed(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid);
+
+/*
+ * A snapshot replaces what is known: between begin and end all fed messages come from it; at the end what was not seen
+ * is dropped, and `changed` is called for whatever differs from before. Events are not fed in between. The links of a
+ * namespace come before its addresses and routes. What the executor told stays: chains and places.
+ */
+void nk_cache_begin_snapshot(struct nk_cache *c);
+void nk_cache_end_snapshot(struct nk_cache *c);
+
+/* Chains as the executor read them. Takes the content of `chain`. Unknown ifindex: ignored. Does not call `changed`. */
+void nk_cache_set_chain(struct nk_cache *c, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain);
+/* Something touched the chains of ifindex: they are not known until read again. Calls changed. */
+void nk_cache_chains_touched(struct nk_cache *c, uint32_t ifindex);
+/* The chain that holds this link, by kernel id: owner name and ifindex of the primary, or NULL. Constant time not needed. */
+const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint32_t *ret_ifindex);
+/* Which nsid the document's namespace of this device has, as the executor found: decides peer_in_place. Unknown owner: ignored. */
+void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid);
+
+/* The device of this owner name, or NULL. Valid until the next feed. */
+const struct nk_obs_device *nk_cache_get(const struct nk_cache *c, const char *owner);
+/* The nsid of its peer's namespace: NK_NSID_HOST, or as IFLA_LINK_NETNSID said. */
+int32_t nk_cache_peer_nsid(const struct nk_cache *c, const char *owner);
+void nk_cache_each(const struct nk_cache *c, void (*fn)(const struct nk_obs_device *o, int32_t peer_nsid, void *arg), void *arg);
+/* Links that are not ours yet sit in one of the groups in which deletions are collected: then nothing is deleted by group.
+ * (A netkit primary in that group is ours: a deletion that was cut short left it there.) */
+size_t nk_cache_foreign_doomed(const struct nk_cache *c);
+/* Messages that could not be read, since the start. */
+uint64_t nk_cache_n_bad(const struct nk_cache *c);

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/*
+ * The cache's tables, shared by cache.c (what others call), cache_link.c (links: following, joining, leaving) and cache_list.c
+ * (addresses and routes). Nobody else's.
+ *
+ * Known are two sorts of links. A netkit end, in whatever namespace, is a struct link with its addresses and routes. Any other link
+ * of the host's namespace is a struct other, for its name and its group only. A followed pair is a struct dev, which holds what is
+ * known of both ends; ends of other pairs, and peers whose primary hasn't been heard of yet, hold theirs themselves.
+ */
+#include "daemon/kernel/cache.h"
+#include "daemon/kernel/message.h"
+#include "daemon/kernel/netns.h"
+#include "daemon/model/map.h"
+
+/* The ends in one namespace, so that they can be dropped when it goes. */
+struct ns {
+	struct nk_map_node node; /* in nk_cache.namespaces */
+	int32_t nsid;
+	struct link *first;
+};
+
+/* A netkit end. */
+struct link {
+	struct nk_map_node node; /* in nk_cache.links, by nsid and ifindex */
+	struct link *next, **prev; /* in ns */
+	struct ns *ns;
+	struct dev *dev;        /* the followed pair that it is an end of, or NULL */
+	struct nk_obs_end *end; /* within dev, or owned when there is none */
+	uint32_t ifindex;
+	bool primary;
+	bool doomed; /* a foreign link in the host's namespace, in the group for deletions */
+	uint8_t seen; /* nk_cache.round of the last message about it */
+};
+
+/* A followed pair. */
+struct dev {
+	struct nk_obs_device o;
+	struct nk_map_node node; /* in nk_cache.owners */
+	struct dev *next, **prev; /* in nk_cache.devs */
+	struct link *link[NK_ENDS]; /* the peer's NULL until it is heard of */
+	int32_t peer_nsid; /* as the primary said, or as the peer was seen to go */
+	int32_t place;     /* where the document wants the peer, if `placed`; NK_NSID_NONE: that namespace is gone */
+	bool placed;
+	bool moved;     /* the peer left its namespace while it was watched */
+	bool searching; /* and the primary hasn't said yet where to */
+	bool contested; /* found in a snapshot while another device had its name */
+	uint8_t hooks_known; /* a bit for each hook whose chain was read */
+	uint64_t digest; /* of o, when the snapshot began; 0: it wasn't there */
+};
+
+/* A link of the host's namespace that is no netkit end. */
+struct other {
+	struct nk_map_node node; /* in nk_cache.others, by ifindex */
+	uint32_t ifindex;
+	char name[NK_IFNAMSIZ];
+	bool doomed;
+	uint8_t seen;
+};
+
+/* Routes are replaced without naming the device that loses them; this says "certainly none of ours" for most. Bits. */
+#define ROUTE_FILTER_BITS (1u << 18)
+
+struct nk_cache {
+	uint32_t group;
+	struct nk_cache_handlers handlers;
+	struct nk_map links, namespaces, owners, others;
+	struct dev *devs; /* owned list */
+	size_t n_doomed;    /* links and others that are doomed */
+	size_t n_displaced; /* devices whose peer is not in place */
+	uint64_t n_bad;
+	bool in_snapshot;
+	uint8_t round; /* of snapshots */
+	uint32_t route_filter[ROUTE_FILTER_BITS / 32];
+};
+
+/* ---- cache.c ---- */
+
+struct dev *nk_cache_find(const struct nk_cache *c, const char *owner);
+/* Tell that a device changed or is gone, unless a snapshot will do so at its end. */
+void nk_cache_tell(struct nk_cache *c, const char *owner);
+/* Find out again whether the peer is in place. */
+void nk_cache_judge_place(struct nk_cache *c, struct dev *dev);
+
+/* ---- cache_link.c ---- */
+
+struct link *nk_cache_link(const struct nk_cache *c, int32_t nsid, uint32_t ifindex);
+/* The first end in a namespace; NULL: none. */
+struct link *nk_cache_first_in(const struct nk_cache *c, int32_t nsid);
+int nk_cache_feed_link(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid);
+/* A namespace is gone, with all its ends. */
+void nk_cache_drop_namespace(struct nk_cache *c, int32_t nsid);
+/* Drop what the snapshot didn't show, and settle names that two devices had. */
+void nk_cache_sweep(struct nk_cache *c);
+void nk_cache_drop_link(struct nk_cache *c, struct link *link);
+void nk_cache_drop_other(struct nk_cache *c, struct other *other);
+
+/* ---- cache_list.c ---- */
+
+int nk_cache_feed_addr(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid);
+int nk_cache_feed_route(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid);
+/* Forget an end's addresses and routes, or its routes. */
+void nk_cache_forget_lists(struct nk_obs_end *e);
+void nk_cache_forget_routes(struct nk_obs_end *e);
