@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The conditions of objects: how they come about, when they are told as events, and how others look at them. Called by
+ * reconcile.c, and through reconcile.h by the manager. Starts no work.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/reconcile_internal.h"
+
+#define PATIENCE 3 /* tries after which who waits for a change is told that it doesn't work */
+
+void nk_object_wait_netns(struct nk_reconcile *r, struct nk_object *o, bool wait)
+{
+	if (o->wait_netns == wait)
+		return;
+	o->wait_netns = wait;
+	if (wait)
+		r->n_wait_netns++;
+	else
+		r->n_wait_netns--;
+}
+
+void nk_object_pending(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message)
+{
+	nk_object_set(o->is_program ? r->programs : r->devices, o, NK_STATE_PENDING, reason, message, 0, NULL);
+}
+
+void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message, int error,
+			 const char *extack)
+{
+	struct nk_objects *t = o->is_program ? r->programs : r->devices;
+	struct nk_event_fields f = { .revision = o->revision, .error = error, .extack = extack };
+	bool was = o->state == NK_STATE_DEGRADED || o->state == NK_STATE_PENDING ? o->retries > 0 : false;
+	bool changed = nk_object_set(t, o, NK_STATE_DEGRADED, reason, message, error, extack);
+
+	if (was && !changed)
+		return;
+	if (o->is_program)
+		f.program = o->name;
+	else
+		f.device = o->name;
+	nk_event(r->o.events, o->is_program ? NK_EVENT_PROGRAM_DEGRADED : NK_EVENT_DEVICE_DEGRADED, &f, "%s %s: %s",
+		 o->is_program ? "program" : "device", o->name, message);
+}
+
+/* Degraded, and to be tried again after a while. */
+void nk_object_fail(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message, int error, const char *extack)
+{
+	nk_object_degraded(r, o, reason, message, error, extack);
+	nk_work_back_off(r->work, o);
+}
+
+void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *message)
+{
+	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	const struct nk_device *d = nk_document_device(r->o.doc, o->name);
+
+	nk_work_not_later(r->work, o);
+	nk_object_wait_netns(r, o, d && (d->netns.kind == NK_NETNS_NAME || d->netns.kind == NK_NETNS_PATH));
+	if (nk_object_set(r->devices, o, NK_STATE_RELEASED, "NetnsGone", message, 0, NULL))
+		nk_event(r->o.events, NK_EVENT_DEVICE_RELEASED, &f, "device %s: %s", o->name, message);
+	o->ready_as = nk_device_unref(o->ready_as);
+	o->drifting = false;
+}
+
+void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d)
+{
+	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	bool changed;
+
+	nk_work_not_later(r->work, o);
+	nk_object_wait_netns(r, o, false);
+	o->retries = 0;
+	o->futile = 0;
+	o->wait_name = false;
+	o->wait_delete = false;
+	o->unpinned = false;
+	changed = nk_object_set(r->devices, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+	if (o->drifting) {
+		f.took_us = o->noticed_us ? nk_now_us() - o->noticed_us : 0;
+		o->repairs++;
+		r->repairs++;
+		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "device %s: put right after %" PRIu64 ".%03" PRIu64 " ms", o->name,
+			 f.took_us / 1000, f.took_us % 1000);
+	} else if (changed) {
+		nk_event(r->o.events, NK_EVENT_DEVICE_READY, &f, "device %s: ready", o->name);
+	}
+	o->drifting = false;
+	o->noticed_us = 0;
+	free(o->culprit);
+	o->culprit = NULL;
+	if (o->ready_as != d) {
+		nk_device_unref(o->ready_as);
+		o->ready_as = nk_device_ref(d);
+	}
+}
+
+/* What is wrong with it, in the words of the operations that will put it right. */
+void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n)
+{
+	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	char text[512], one[160];
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < n && i < 3; i++) {
+		nk_op_describe(&ops[i], one, sizeof(one));
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", i ? ", " : "", one);
+	}
+	if (n > 3)
+		snprintf(text + len, sizeof(text) - len, " and %zu more", n - 3);
+	o->drifting = true;
+	if (o->culprit) {
+		f.culprit_pid = o->culprit->pid;
+		f.culprit_comm = o->culprit->comm;
+		nk_event(r->o.events, NK_EVENT_DRIFT, &f, "device %s: %s by %s (pid %d, uid %u); to be done: %s", o->name, o->culprit->what,
+			 o->culprit->comm, o->culprit->pid, o->culprit->uid, text);
+	} else {
+		nk_event(r->o.events, NK_EVENT_DRIFT, &f, "device %s was changed by somebody else; to be done: %s", o->name, text);
+	}
+}
+
+/* ---- to look at ---- */
+
+static int condition_of(const struct nk_objects *t, const char *name, struct nk_condition *ret)
+{
+	const struct nk_object *o = nk_objects_find(t, name);
+
+	if (!o)
+		return -ENOENT;
+	nk_object_condition(o, nk_now_us() / 1000, ret);
+	return 0;
+}
+
+int nk_reconcile_device_condition(const struct nk_reconcile *r, const char *name, struct nk_condition *ret)
+{
+	return condition_of(r->devices, name, ret);
+}
+
+int nk_reconcile_program_condition(const struct nk_reconcile *r, const char *name, struct nk_condition *ret)
+{
+	return condition_of(r->programs, name, ret);
+}
+
+static bool is_settled(const struct nk_object *o)
+{
+	if (!o)
+		return true;
+	if (o->dirty || o->in_plan || !o->tried)
+		return false;
+	switch (o->state) {
+	case NK_STATE_READY:
+	case NK_STATE_RELEASED:
+		return true;
+	case NK_STATE_PENDING:
+		return o->wait_netns;
+	case NK_STATE_DEGRADED:
+		return !o->retrying || o->wait_name || o->retries >= PATIENCE;
+	}
+	return true;
+}
+
+bool nk_reconcile_device_settled(const struct nk_reconcile *r, const char *name)
+{
+	return !r->resync_wanted && is_settled(nk_objects_find(r->devices, name));
+}
+
+bool nk_reconcile_program_settled(const struct nk_reconcile *r, const char *name)
+{
+	return is_settled(nk_objects_find(r->programs, name));
+}
+
+uint64_t nk_reconcile_device_repairs(const struct nk_reconcile *r, const char *name)
+{
+	const struct nk_object *o = nk_objects_find(r->devices, name);
+
+	return o ? o->repairs : 0;
+}
+
+uint32_t nk_reconcile_program_id(const struct nk_reconcile *r, const char *name, const char **ret_tag)
+{
+	const struct nk_object *o = nk_objects_find(r->programs, name);
+
+	if (ret_tag)
+		*ret_tag = o && o->loaded.id ? o->loaded.tag : NULL;
+	return o ? o->loaded.id : 0;
+}
+
+bool nk_reconcile_knows(const struct nk_reconcile *r, const char *name)
+{
+	return nk_objects_find(r->devices, name) != NULL;
+}
+
+struct each {
+	void (*fn)(bool is_program, const char *name, void *arg);
+	void *arg;
+};
+
+static void each_object(struct nk_object *o, void *arg)
+{
+	struct each *e = arg;
+
+	e->fn(o->is_program, o->name, e->arg);
+}
+
+void nk_reconcile_each(const struct nk_reconcile *r, void (*fn)(bool is_program, const char *name, void *arg), void *arg)
+{
+	struct each e = { fn, arg };
+
+	nk_objects_each(r->devices, each_object, &e);
+	nk_objects_each(r->programs, each_object, &e);
+}
+
+void nk_reconcile_count(const struct nk_reconcile *r, struct nk_reconcile_counts *ret)
+{
+	*ret = (struct nk_reconcile_counts){
+		.programs_degraded = nk_objects_count(r->programs, NK_STATE_DEGRADED),
+		.unsettled = nk_work_count(r->work) + r->n_in_plan,
+		.attempted = r->attempted,
+		.converged = r->converged,
+		.repairs = r->repairs,
+		.resyncs = r->resyncs,
+		.kernel_errors = r->kernel_errors,
+	};
+	for (int s = 0; s < 4; s++)
+		ret->devices[s] = nk_objects_count(r->devices, (enum nk_state)s);
+}

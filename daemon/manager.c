@@ -1,0 +1,627 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Life and wiring of the manager (manager.h): what is made in which order, what the loop waits for, how the kernel's side reaches
+ * reconcile. Decides nothing about devices.
+ */
+#include "daemon/manager.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/kernel/netns.h"
+#include "daemon/kernel/rtnl.h"
+#include "daemon/object.h"
+
+
+#define MANY 64            /* objects worked on after which memory is given back */
+#define EVENTS_A_TURN 1024 /* kernel messages before clients get their turn */
+
+/* ---- the kernel's side ---- */
+
+static void cache_changed(const char *owner, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	nk_reconcile_observed(m->reconcile, owner);
+}
+
+static void cache_name_free(const char *name, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	nk_reconcile_name_free(m->reconcile, name);
+}
+
+static void cache_netns_gone(int32_t nsid, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	nk_reconcile_netns_gone(m->reconcile, nsid);
+}
+
+static void feed(const struct nlmsghdr *h, int32_t nsid, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	if (nk_cache_feed(m->cache, h, nsid) == -ENOMEM)
+		nk_reconcile_resync(m->reconcile, "out of memory while reading events");
+}
+
+/* Take in what the kernel has told, at most `max` messages (0: all). Returns whether more waits. */
+static bool drain_monitor(struct nk_manager *m, unsigned max)
+{
+	int r;
+
+	/* During a snapshot the events wait in the socket: they are newer than it. */
+	if (nk_reconcile_resyncing(m->reconcile))
+		return false;
+	r = nk_monitor_read(m->monitor, max, feed, m);
+	if (r == -ENOBUFS)
+		nk_reconcile_resync(m->reconcile, "the kernel's events came faster than they could be read, and some are lost");
+	else if (r < 0)
+		nk_reconcile_resync(m->reconcile, strerror(-r));
+	return r == 1;
+}
+
+static void on_monitor(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	if (nk_reconcile_resyncing(m->reconcile)) {
+		/* Level-triggered: without this the loop would spin until the snapshot is in. */
+		event_del(m->on_monitor);
+		return;
+	}
+	drain_monitor(m, EVENTS_A_TURN);
+}
+
+static void touch_one(const struct nk_obs_device *o, int32_t peer_nsid, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)peer_nsid;
+	nk_cache_chains_touched(m->cache, o->end[NK_PRIMARY].ifindex);
+}
+
+static void watch_told(const struct nk_watch_event *e, void *arg)
+{
+	struct nk_manager *m = arg;
+	uint32_t ifindex = e->ifindex;
+	const char *owner = e->link_id ? nk_cache_link_owner(m->cache, e->link_id, &ifindex) : NULL;
+	char name[NK_IFNAMSIZ] = "";
+
+	/* Reports were lost: anything may have changed. */
+	if (!e->ifindex && !e->link_id)
+		nk_cache_each(m->cache, touch_one, m);
+	if (owner)
+		strncpy(name, owner, sizeof(name) - 1);
+	if (name[0])
+		nk_reconcile_culprit(m->reconcile, name, e);
+	if (ifindex)
+		nk_cache_chains_touched(m->cache, ifindex);
+}
+
+static void on_watch(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	nk_watch_read(m->watch);
+}
+
+/* Without a watcher the chains are read from time to time. */
+static void on_poll(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	nk_cache_each(m->cache, touch_one, m);
+}
+
+static void on_mounts(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+	struct epoll_event ev;
+
+	(void)what;
+	while (epoll_wait(fd, &ev, 1, 0) > 0)
+		;
+	nk_reconcile_netns_appeared(m->reconcile);
+}
+
+/* ---- the executor's results ---- */
+
+void nk_manager_feed_snapshot(struct nk_cache *cache, const struct nk_result *res)
+{
+	size_t at = 0;
+
+	while (at + 8 + sizeof(struct nlmsghdr) <= res->messages_len) {
+		const struct nlmsghdr *h = (const struct nlmsghdr *)(res->messages + at + 8);
+		int32_t nsid;
+
+		memcpy(&nsid, res->messages + at, sizeof(nsid));
+		nk_cache_feed(cache, h, nsid);
+		at += 8 + ((h->nlmsg_len + 7u) & ~(size_t)7);
+	}
+	for (size_t i = 0; i < res->n_chains; i++)
+		nk_cache_set_chain(cache, res->chains[i].ifindex, res->chains[i].hook, &res->chains[i].chain);
+	for (size_t i = 0; i < res->n_places; i++)
+		nk_cache_set_place(cache, res->places[i].device, res->places[i].nsid);
+}
+
+static void on_executor(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+	struct nk_result *res;
+
+	(void)fd;
+	(void)what;
+	while ((res = nk_executor_next(m->executor))) {
+		switch (res->kind) {
+		case NK_JOB_PLAN:
+			/* The kernel told of everything the plan did before it acknowledged it: look with that in hand. */
+			drain_monitor(m, 0);
+			nk_reconcile_result(m->reconcile, res);
+			break;
+		case NK_JOB_SNAPSHOT:
+			nk_manager_feed_snapshot(m->cache, res);
+			if (!res->last)
+				break;
+			nk_cache_end_snapshot(m->cache);
+			nk_reconcile_resynced(m->reconcile, res->error);
+			event_add(m->on_monitor, NULL);
+			drain_monitor(m, 0);
+			break;
+		}
+		nk_result_free(res);
+	}
+}
+
+/* ---- reconcile's side ---- */
+
+static void wanted(void *arg)
+{
+	struct nk_manager *m = arg;
+
+	if (!m->stopping)
+		event_active(m->on_run, EV_TIMEOUT, 0);
+}
+
+static void settled(void *arg)
+{
+	struct nk_manager *m = arg;
+	struct nk_reconcile_counts c;
+
+	if (m->told_ready)
+		return;
+	nk_reconcile_count(m->reconcile, &c);
+	if (c.unsettled || nk_reconcile_resyncing(m->reconcile) || c.resyncs == 0)
+		return;
+	m->told_ready = true;
+	malloc_trim(0);
+	sd_notifyf(0, "READY=1\nSTATUS=%zu devices: %zu ready, %zu pending, %zu degraded, %zu released",
+		   c.devices[0] + c.devices[1] + c.devices[2] + c.devices[3], c.devices[NK_STATE_READY], c.devices[NK_STATE_PENDING],
+		   c.devices[NK_STATE_DEGRADED], c.devices[NK_STATE_RELEASED]);
+}
+
+static void buried(const char *const *names, size_t n, void *arg)
+{
+	struct nk_manager *m = arg;
+	struct nk_event_fields f = { 0 };
+
+	if (nk_store_bury(m->store, names, n) < 0)
+		nk_event(m->events, NK_EVENT_DATABASE_FAILED, &f, "forgetting a deleted device: %s", nk_store_why(m->store));
+}
+
+/* Plans, events and replies of a large change leave holes in the heap that nothing would fill: give them back when all is done. */
+static void give_memory_back(struct nk_manager *m)
+{
+	struct nk_reconcile_counts c;
+
+	nk_reconcile_count(m->reconcile, &c);
+	m->busy += c.unsettled;
+	if (c.unsettled || m->busy < MANY)
+		return;
+	m->busy = 0;
+	malloc_trim(0);
+}
+
+static void on_run(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	nk_reconcile_run(m->reconcile);
+	nk_manager_check_waiters(m);
+	give_memory_back(m);
+}
+
+/* ---- clients ---- */
+
+static void rpc_idle(void *arg)
+{
+	nk_manager_commit(arg);
+}
+
+static void peer_closed(struct nk_peer *p, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	nk_events_unsubscribe(m->events, p);
+}
+
+/* ---- signals and systemd ---- */
+
+static void reload(struct nk_manager *m)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u);
+	nk_manager_read_state_d(m);
+	nk_manager_commit(m);
+	/* Some settings change without a word from the kernel (GSO and GRO sizes): a reload looks at everything anew. */
+	nk_reconcile_resync(m->reconcile, NULL);
+	nk_reconcile_retry_all(m->reconcile);
+	m->told_ready = false; /* READY=1 again when it is reconciled */
+}
+
+static void on_signal(int sig, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)what;
+	if (sig == SIGHUP) {
+		reload(m);
+		return;
+	}
+	m->stopping = true;
+	event_base_loopbreak(m->base);
+}
+
+static void on_watchdog(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	sd_notify(0, "WATCHDOG=1");
+}
+
+/* ---- life ---- */
+
+static int open_mounts(struct nk_manager *m)
+{
+	struct epoll_event ev = { .events = EPOLLPRI | EPOLLET };
+
+	/* The kernel tells of a changed mount table as an exceptional condition, for which libevent has no word: an epoll descriptor
+	 * of its own is readable then. */
+	m->mountinfo_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	m->mounts_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (m->mountinfo_fd < 0 || m->mounts_fd < 0)
+		return -errno;
+	return epoll_ctl(m->mounts_fd, EPOLL_CTL_ADD, m->mountinfo_fd, &ev) < 0 ? -errno : 0;
+}
+
+static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
+{
+	struct nk_cache_handlers ch = { cache_changed, cache_name_free, cache_netns_gone, m };
+	struct nk_executor_options xo = { .group = m->settings.group, .bpffs = m->settings.bpffs };
+	struct nk_reconcile_options ro = {
+		.base = m->base,
+		.doc = m->doc,
+		.events = m->events,
+		.retry_min_ms = m->settings.retry_min_ms,
+		.retry_max_ms = m->settings.retry_max_ms,
+		.settled = settled,
+		.buried = buried,
+		.wanted = wanted,
+		.arg = m,
+	};
+	int r;
+
+	m->cache = nk_cache_new(m->settings.group, &ch);
+	if (!m->cache)
+		return -ENOMEM;
+	r = nk_monitor_open(&m->monitor);
+	if (r < 0) {
+		nk_error_set(err, NK_E_KERNEL, "opening the rtnetlink event socket: %s", strerror(-r));
+		return r;
+	}
+	r = nk_monitor_set_buffer(m->monitor, (int)m->settings.event_buffer);
+	if (r < 0) {
+		nk_error_set(err, NK_E_KERNEL, "setting the size of the event socket's buffer: %s", strerror(-r));
+		return r;
+	}
+	r = nk_rtnl_open(&m->queries);
+	if (r < 0) {
+		nk_error_set(err, NK_E_KERNEL, "opening the rtnetlink query socket: %s", strerror(-r));
+		return r;
+	}
+	r = nk_executor_new(&xo, &m->executor, err);
+	if (r < 0)
+		return r;
+	ro.cache = m->cache;
+	ro.executor = m->executor;
+	r = nk_reconcile_new(&ro, &m->reconcile);
+	if (r < 0)
+		return r;
+	r = nk_watch_open(watch_told, m, &m->watch, m->watch_why, sizeof(m->watch_why));
+	if (r < 0) {
+		struct nk_event_fields f = { .error = -r };
+
+		m->watch = NULL;
+		nk_event(m->events, NK_EVENT_CAPABILITY_MISSING, &f,
+			 "changes of programs by others are noticed only every %u s: %s", m->settings.poll_s, m->watch_why);
+	}
+	return open_mounts(m);
+}
+
+static int open_clients(struct nk_manager *m, struct nk_error *err)
+{
+	static const nk_method_fn handlers[NK_METHODS] = {
+		[NK_M_DAEMON_STATUS] = nk_manager_daemon_status,
+		[NK_M_DAEMON_CAPABILITIES] = nk_manager_daemon_capabilities,
+		[NK_M_STATE_GET] = nk_manager_state_get,
+		[NK_M_STATE_APPLY] = nk_manager_state_apply,
+		[NK_M_STATE_WAIT] = nk_manager_state_wait,
+		[NK_M_STATE_REBUILD] = nk_manager_state_rebuild,
+		[NK_M_DEVICE_SET] = nk_manager_device_set,
+		[NK_M_DEVICE_DELETE] = nk_manager_device_delete,
+		[NK_M_DEVICE_GET] = nk_manager_device_get,
+		[NK_M_DEVICE_LIST] = nk_manager_device_list,
+		[NK_M_PROGRAM_LIST] = nk_manager_program_list,
+		[NK_M_ATTACHMENT_LIST] = nk_manager_attachment_list,
+		[NK_M_EVENT_SUBSCRIBE] = nk_manager_event_subscribe,
+	};
+	struct nk_server_handlers h;
+	char why[512];
+	struct nk_server_options so = {
+		.path = m->settings.socket_path,
+		.listen_fd = -1,
+		.group = m->settings.socket_group,
+		.max_clients = m->settings.max_clients,
+		.admin_groups = m->settings.admin_groups,
+		.n_admin_groups = m->settings.n_admin_groups,
+	};
+	int n = sd_listen_fds(1), r;
+
+	if (n > 1) {
+		nk_error_set(err, NK_E_INVALID_PARAMS, "systemd passed %d sockets, but netkitd listens on one; see netkitd.socket", n);
+		return -EINVAL;
+	}
+	if (n == 1)
+		so.listen_fd = SD_LISTEN_FDS_START;
+	m->rpc = nk_rpc_new(handlers, rpc_idle, peer_closed, m);
+	if (!m->rpc)
+		return -ENOMEM;
+	h = nk_rpc_server_handlers(m->rpc);
+	r = nk_server_new(m->base, &so, &h, &m->server, why, sizeof(why));
+	if (r < 0)
+		nk_error_set(err, NK_E_KERNEL, "%s", why);
+	return r;
+}
+
+static int add_event(struct nk_manager *m, struct event **ret, int fd, short what, event_callback_fn fn)
+{
+	*ret = event_new(m->base, fd, what, fn, m);
+	if (!*ret)
+		return -ENOMEM;
+	return fd >= 0 && event_add(*ret, NULL) < 0 ? -ENOMEM : 0;
+}
+
+static int open_events(struct nk_manager *m)
+{
+	static const int signals[] = { SIGHUP, SIGTERM, SIGINT };
+	struct timeval poll = { .tv_sec = (time_t)m->settings.poll_s };
+	struct timeval dog;
+	uint64_t dog_us = 0;
+	int r;
+
+	r = add_event(m, &m->on_monitor, nk_monitor_fd(m->monitor), EV_READ | EV_PERSIST, on_monitor);
+	if (r == 0)
+		r = add_event(m, &m->on_executor, nk_executor_fd(m->executor), EV_READ | EV_PERSIST, on_executor);
+	if (r == 0)
+		r = add_event(m, &m->on_mounts, m->mounts_fd, EV_READ | EV_PERSIST, on_mounts);
+	if (r == 0)
+		r = add_event(m, &m->on_run, -1, 0, on_run);
+	if (r == 0 && m->watch)
+		r = add_event(m, &m->on_watch, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, on_watch);
+	if (r == 0 && !m->watch) {
+		r = add_event(m, &m->on_poll, -1, EV_PERSIST, on_poll);
+		if (r == 0)
+			event_add(m->on_poll, &poll);
+	}
+	for (size_t i = 0; r == 0 && i < 3; i++) {
+		m->on_signal[i] = evsignal_new(m->base, signals[i], on_signal, m);
+		r = m->on_signal[i] && event_add(m->on_signal[i], NULL) == 0 ? 0 : -ENOMEM;
+	}
+	if (r == 0 && sd_watchdog_enabled(0, &dog_us) > 0) {
+		dog = (struct timeval){ .tv_sec = (time_t)(dog_us / 2000000), .tv_usec = (suseconds_t)(dog_us / 2 % 1000000) };
+		r = add_event(m, &m->on_watchdog, -1, EV_PERSIST, on_watchdog);
+		if (r == 0)
+			event_add(m->on_watchdog, &dog);
+	}
+	return r;
+}
+
+static int load_document(struct nk_manager *m, struct nk_error *err)
+{
+	char path[4096], why[512];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/netkitd.db", m->settings.state_dir);
+	r = nk_store_open(path, &m->store, why, sizeof(why));
+	if (r == 0)
+		r = nk_store_load(m->store, m->doc, &m->revision, why, sizeof(why));
+	if (r < 0)
+		nk_error_set(err, NK_E_INTERNAL, "%s", why);
+	m->revision_working = m->revision;
+	return r;
+}
+
+static int tell_device(const struct nk_device *d, const char *source, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)source;
+	nk_reconcile_device_changed(m->reconcile, nk_device_name(d), m->revision);
+	return 0;
+}
+
+static int tell_program(const struct nk_program *p, const char *source, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)source;
+	nk_reconcile_program_changed(m->reconcile, p->name, m->revision);
+	return 0;
+}
+
+static int tell_tombstone(const char *name, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	nk_reconcile_device_changed(m->reconcile, name, m->revision);
+	return 0;
+}
+
+static void tell_missing(struct nk_manager *m)
+{
+	struct nk_event_fields f = { 0 };
+
+	for (int i = 0; i < NK_FEATURES; i++) {
+		if (nk_features[i].needed && m->probe.feature[i].found == NK_MISSING)
+			nk_event(m->events, NK_EVENT_CAPABILITY_MISSING, &f, "the kernel lacks %s (%s%s): %s", nk_features[i].name,
+				 nk_features[i].config ? nk_features[i].config : "see netkitd --check",
+				 nk_features[i].config ? ", see netkitd --check" : "", m->probe.feature[i].how);
+	}
+}
+
+int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk_error *err)
+{
+	struct nk_manager *m = calloc(1, sizeof(*m));
+	struct nk_event_fields f = { 0 };
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->settings_path = settings_path;
+	m->mounts_fd = m->mountinfo_fd = -1;
+	m->started_us = nk_now_us();
+	TAILQ_INIT(&m->pending);
+	TAILQ_INIT(&m->waiters);
+	r = nk_settings_load(settings_path, &m->settings, err);
+	if (r < 0 && r != -ENOENT)
+		goto fail;
+	r = nk_probe_run(m->settings.bpffs, &m->probe);
+	if (r < 0) {
+		nk_error_set(err, NK_E_KERNEL, "finding out what the kernel offers: %s", strerror(-r));
+		goto fail;
+	}
+	r = -ENOMEM;
+	m->base = event_base_new();
+	m->doc = nk_document_new();
+	m->events = nk_events_new();
+	if (!m->base || !m->doc || !m->events)
+		goto fail;
+	event_base_priority_init(m->base, 3);
+	tell_missing(m);
+	r = load_document(m, err);
+	if (r == 0)
+		r = open_kernel_side(m, err);
+	if (r == 0)
+		r = open_events(m);
+	if (r == 0)
+		r = open_clients(m, err);
+	if (r < 0)
+		goto fail;
+
+	/* Before the first write comes the first look. */
+	nk_reconcile_resync(m->reconcile, NULL);
+	nk_document_each_program(m->doc, tell_program, m);
+	nk_document_each_device(m->doc, tell_device, m);
+	nk_store_each_tombstone(m->store, tell_tombstone, m);
+	nk_manager_read_state_d(m);
+	nk_manager_commit(m);
+	f.revision = m->revision;
+	nk_event(m->events, NK_EVENT_DAEMON_STARTED, &f, "netkitd %s started: %zu devices desired, revision %" PRIu64, NK_VERSION,
+		 nk_document_n_devices(m->doc), m->revision);
+	*ret = m;
+	return 0;
+fail:
+	if (r == -ENOMEM)
+		nk_error_set(err, NK_E_INTERNAL, "no memory");
+	nk_manager_free(m);
+	return r;
+}
+
+static void free_event(struct event *e)
+{
+	if (e)
+		event_free(e);
+}
+
+struct nk_manager *nk_manager_free(struct nk_manager *m)
+{
+	struct event *events[] = { m->on_monitor, m->on_watch, m->on_executor, m->on_run, m->on_mounts,
+				   m->on_poll, m->on_watchdog, m->on_signal[0], m->on_signal[1], m->on_signal[2] };
+
+	if (m->executor)
+		nk_executor_cancel(m->executor);
+	nk_server_free(m->server);
+	nk_rpc_free(m->rpc);
+	nk_executor_free(m->executor);
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		free_event(events[i]);
+	nk_reconcile_free(m->reconcile);
+	nk_watch_close(m->watch);
+	nk_monitor_close(m->monitor);
+	nk_rtnl_close(m->queries);
+	nk_cache_free(m->cache);
+	nk_store_close(m->store);
+	nk_events_free(m->events);
+	nk_document_free(m->doc);
+	if (m->mounts_fd >= 0)
+		close(m->mounts_fd);
+	if (m->mountinfo_fd >= 0)
+		close(m->mountinfo_fd);
+	if (m->base)
+		event_base_free(m->base);
+	for (size_t i = 0; i < m->n_refused; i++) {
+		free(m->refused[i].path);
+		free(m->refused[i].why);
+	}
+	free(m->refused);
+	nk_settings_clear(&m->settings);
+	free(m);
+	return NULL;
+}
+
+int nk_manager_run(struct nk_manager *m)
+{
+	struct nk_event_fields f = { 0 };
+
+	wanted(m);
+	if (event_base_dispatch(m->base) < 0)
+		return -EIO;
+	sd_notify(0, "STOPPING=1");
+	nk_manager_commit(m);
+	nk_manager_drop_waiters(m);
+	f.revision = m->revision;
+	nk_event(m->events, NK_EVENT_DAEMON_STOPPING, &f, "netkitd stops; devices and programs stay as they are");
+	return 0;
+}

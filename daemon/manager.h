@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/*
+ * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server, rpc. It
+ * wires them together and turns requests into changes. Split over manager.c (life, wiring, kernel side), change.c (requests that
+ * change, and the commit), wait.c (requests that wait), methods.c (requests that look) and statedir.c (files under state.d); only
+ * these and main include this header.
+ */
+#include <sys/queue.h>
+
+#include "daemon/kernel/cache.h"
+#include "api/contract.h"
+#include "daemon/events.h"
+#include "daemon/kernel/executor.h"
+#include "daemon/kernel/monitor.h"
+#include "daemon/kernel/probe.h"
+#include "daemon/reconcile.h"
+#include "daemon/rpc.h"
+#include "daemon/store.h"
+#include "daemon/kernel/watch.h"
+
+struct event;
+struct event_base;
+
+/* A change that waits for its commit, with who asked for it (NULL: a file under state.d). */
+struct nk_pending {
+	TAILQ_ENTRY(nk_pending) link;
+	struct nk_request *request;
+	struct nk_change change;
+	uint64_t revision; /* after it */
+	json_t *summary;   /* the reply's "plan", or NULL; reference */
+	bool wait;
+	uint32_t wait_ms;
+};
+TAILQ_HEAD(nk_pending_list, nk_pending);
+
+/* A request that is answered when objects have settled. */
+struct nk_waiter {
+	TAILQ_ENTRY(nk_waiter) link;
+	struct nk_manager *manager;
+	struct nk_request *request;
+	uint64_t revision;
+	json_t *summary;
+	struct nk_change_item *items; /* whose objects; NULL: all. Owned */
+	size_t n_items, next;         /* items before `next` were seen settled */
+	struct event *timer;
+};
+TAILQ_HEAD(nk_waiter_list, nk_waiter);
+
+/* A state.d file that was refused: path and why. */
+struct nk_refused_file {
+	char *path, *why; /* owned */
+};
+
+struct nk_manager {
+	struct event_base *base;
+	const char *settings_path;
+	struct nk_settings settings;
+	struct nk_probe probe;
+	struct nk_document *doc;
+	struct nk_store *store;
+	struct nk_cache *cache;
+	struct nk_monitor *monitor;
+	struct nk_rtnl *queries;     /* for what a request has to ask the kernel: never a dump */
+	struct nk_watch *watch;      /* NULL: chains are read from time to time */
+	char watch_why[200];         /* why there is no watcher */
+	struct nk_executor *executor;
+	struct nk_reconcile *reconcile;
+	struct nk_events *events;
+	struct nk_server *server;
+	struct nk_rpc *rpc;
+
+	struct event *on_monitor, *on_watch, *on_executor, *on_run, *on_mounts, *on_poll, *on_watchdog;
+	struct event *on_signal[3];
+	int mounts_fd;               /* an epoll descriptor on /proc/self/mountinfo: the table of mounts changed */
+	int mountinfo_fd;
+
+	uint64_t revision;           /* on disk */
+	uint64_t revision_working;   /* with the changes that wait for their commit */
+	struct nk_pending_list pending;
+	struct nk_waiter_list waiters;
+	char store_why[256];         /* why the last commit failed; empty: it did not */
+	struct nk_refused_file *refused;
+	size_t n_refused;
+	uint64_t started_us;         /* monotonic */
+	size_t busy;                 /* objects under way, summed over the runs since memory was given back */
+	bool told_ready, stopping;
+};
+
+/* ---- manager.c ---- */
+
+int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk_error *err);
+struct nk_manager *nk_manager_free(struct nk_manager *m);
+/* Run until a signal ends it. 0 or -errno. */
+int nk_manager_run(struct nk_manager *m);
+/* Put one part of a snapshot into the cache. */
+void nk_manager_feed_snapshot(struct nk_cache *cache, const struct nk_result *res);
+
+/* ---- change.c ---- */
+
+/* Method handlers; arg is the manager. */
+void nk_manager_state_apply(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_device_set(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_device_delete(struct nk_request *r, union nk_params *p, void *arg);
+/*
+ * Put a document in as the whole content of `source` (a file under state.d; NULL input: the file is gone) and commit.
+ * 0 or -EINVAL with err; nothing changed then.
+ */
+int nk_manager_apply_source(struct nk_manager *m, const char *source, struct nk_document_input *in, struct nk_error *err);
+/* Write what waits, answer, tell reconcile. Called when no more input waits, and before anything is read out. */
+void nk_manager_commit(struct nk_manager *m);
+
+/* ---- wait.c ---- */
+
+void nk_manager_state_wait(struct nk_request *r, union nk_params *p, void *arg);
+/* The reply to a change. summary is borrowed, pending taken and may be NULL. */
+json_t *nk_manager_change_result(uint64_t revision, json_t *summary, bool converged, json_t *pending);
+/* Answer r when the objects of c (NULL: all) have settled, at the latest after wait_ms. Names are copied from c; summary
+ * is borrowed, NULL for state.wait. */
+void nk_manager_start_waiting(struct nk_manager *m, struct nk_request *r, uint64_t revision, json_t *summary,
+			      const struct nk_change *c, uint32_t wait_ms);
+/* Conditions changed: answer who can be answered. */
+void nk_manager_check_waiters(struct nk_manager *m);
+/* Answer all waiters as they stand (shutdown). */
+void nk_manager_drop_waiters(struct nk_manager *m);
+
+/* ---- methods.c ---- */
+
+void nk_manager_daemon_status(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_daemon_capabilities(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_state_get(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_state_rebuild(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_device_get(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_device_list(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_program_list(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_attachment_list(struct nk_request *r, union nk_params *p, void *arg);
+void nk_manager_event_subscribe(struct nk_request *r, union nk_params *p, void *arg);
+
+/* ---- statedir.c ---- */
+
+#define NK_STATE_DIR_D "/etc/netkitd/state.d"
+/* Read all files, in the order of their names; a refused one keeps what it stated before. Files that are gone take their objects
+ * along. Each refusal is told as an event and kept for daemon.status. */
+void nk_manager_read_state_d(struct nk_manager *m);

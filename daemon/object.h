@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/*
+ * One object a desired (or doomed) device and a program: its condition, whether it waits for work, when it is tried again, and since when
+ * it drifts. The tables and queues of reconcile; no one else includes this. Nothing here looks at the kernel or decides
+ * what to do.
+ */
+#include <sys/queue.h>
+
+#include "api/contract.h"
+#include "daemon/kernel/bpf.h"
+#include "daemon/kernel/watch.h"
+#include "daemon/model/map.h"
+
+struct nk_object {
+	struct nk_map_node node;
+	TAILQ_ENTRY(nk_object) dirty_link;
+	TAILQ_ENTRY(nk_object) retry_link;
+	char name[NK_NAME_MAX];
+	bool is_program;
+	bool dirty;     /* in the queue of what is to be looked at */
+	bool in_plan;   /* an operation of the running plan is about it */
+	bool retrying;  /* in the list of what is tried again at retry_at_ms */
+	bool tried;     /* looked at since its last change */
+	bool doomed;    /* not desired any more: goes when the kernel has nothing of it left */
+	bool unpinned;  /* its pins were removed after the device went */
+	bool netns_gone; /* the namespace of its peer died */
+	bool wait_netns; /* tried again when a mount appears */
+	bool wait_delete; /* its peer is gone: the end of the primary is awaited */
+	bool wait_name;  /* tried again when a foreign link leaves its name */
+
+	enum nk_state state;
+	const char *reason; /* static, or NULL */
+	char *message;      /* owned, or NULL */
+	char *extack;       /* owned, or NULL */
+	int error;          /* positive errno */
+	uint64_t since_us;  /* wall clock, microseconds since the epoch */
+	uint32_t retries;
+	uint32_t futile;    /* plans in a row that worked and yet left a difference */
+	uint64_t retry_at_ms; /* monotonic */
+	uint64_t revision;  /* the change that touched it last */
+
+	/* devices */
+	const struct nk_device *ready_as; /* the definition under which it was Ready: a difference from it is drift. Reference */
+	uint64_t noticed_us;  /* monotonic: the first kernel event since it was right; 0 for none */
+	bool drifting;        /* told as drift, not yet as repaired */
+	struct nk_watch_event *culprit; /* owned, or NULL */
+	uint32_t repairs;
+
+	/* programs */
+	const struct nk_program *loaded_as; /* the definition that is loaded. Reference */
+	struct nk_program_state loaded;     /* id 0: not loaded */
+};
+
+TAILQ_HEAD(nk_object_queue, nk_object);
+
+struct nk_objects; /* a table by name; devices and programs have one each */
+
+struct nk_objects *nk_objects_new(bool programs);
+struct nk_objects *nk_objects_free(struct nk_objects *t);
+struct nk_object *nk_objects_find(const struct nk_objects *t, const char *name);
+/* Find or add. NULL without memory. */
+struct nk_object *nk_objects_get(struct nk_objects *t, const char *name);
+/* Take out and free; must be in no queue. */
+void nk_objects_remove(struct nk_objects *t, struct nk_object *o);
+size_t nk_objects_count(const struct nk_objects *t, enum nk_state state);
+/* In no order. fn must not add or remove. */
+void nk_objects_each(const struct nk_objects *t, void (*fn)(struct nk_object *o, void *arg), void *arg);
+
+/* Set the condition. Returns whether state or reason changed. message and extack are copied and may be NULL. */
+bool nk_object_set(struct nk_objects *t, struct nk_object *o, enum nk_state state, const char *reason, const char *message, int error,
+		   const char *extack);
+/* Copy out, borrowing pointers. now_ms: monotonic, for retry_in_ms. */
+void nk_object_condition(const struct nk_object *o, uint64_t now_ms, struct nk_condition *ret);
+
+/* Milliseconds to wait before the next try: doubles from min to max with the number of tries, a quarter of it jitter. */
+uint32_t nk_backoff_ms(uint32_t tries, uint32_t min_ms, uint32_t max_ms, uint32_t random);
+
+uint64_t nk_now_us(void);  /* monotonic */
+uint64_t nk_wall_us(void); /* since the epoch */

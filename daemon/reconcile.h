@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/*
+ * Policy: for each device and program of the document one object with its condition, and the one path by which desired and observed
+ * come together. Whatever happens (an accepted change, a kernel event, a retry, a namespace that appears) only marks
+ * objects dirty; nk_reconcile_run diffs the dirty ones, hands one plan at a time to the executor, and looks again when its result
+ * and the events that came with it are in. An object is right when the diff is empty, not when a request succeeded.
+ *
+ * It reads the document and the cache, gives jobs to the executor and tells events. It knows no socket, no JSON-RPC and no disk:
+ * the manager is told through handlers what to bury and who may be answered.
+ */
+#include "daemon/kernel/cache.h"
+#include "api/contract.h"
+#include "daemon/events.h"
+#include "daemon/kernel/executor.h"
+#include "daemon/kernel/watch.h"
+
+struct event_base;
+struct nk_reconcile;
+
+struct nk_reconcile_options {
+	struct event_base *base;           /* for the retry timer */
+	const struct nk_document *doc;     /* the manager's */
+	struct nk_cache *cache;
+	struct nk_executor *executor;
+	struct nk_events *events;
+	uint32_t retry_min_ms, retry_max_ms;
+	/* A run has ended: conditions may have changed. */
+	void (*settled)(void *arg);
+	/* Devices whose deletion is complete: their tombstones can go. */
+	void (*buried)(const char *const *names, size_t n, void *arg);
+	/* A run is wanted at the next turn of the loop. */
+	void (*wanted)(void *arg);
+	void *arg;
+};
+
+int nk_reconcile_new(const struct nk_reconcile_options *o, struct nk_reconcile **ret);
+struct nk_reconcile *nk_reconcile_free(struct nk_reconcile *r);
+
+/* An accepted, durable change (or the whole document at start: one call an object). */
+void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint64_t revision);
+void nk_reconcile_program_changed(struct nk_reconcile *r, const char *name, uint64_t revision);
+/* From the cache's handlers. */
+void nk_reconcile_observed(struct nk_reconcile *r, const char *owner);
+void nk_reconcile_name_free(struct nk_reconcile *r, const char *name);
+void nk_reconcile_netns_gone(struct nk_reconcile *r, int32_t nsid);
+/* From the watcher: remembered as the culprit of the drift that is about to be seen. */
+void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_watch_event *e);
+/* The set of mounts changed: devices that wait for a namespace may try again. */
+void nk_reconcile_netns_appeared(struct nk_reconcile *r);
+/* Try everything again now (reload). */
+void nk_reconcile_retry_all(struct nk_reconcile *r);
+
+/* Diff what is dirty, submit a plan. Nothing happens while a job runs. */
+void nk_reconcile_run(struct nk_reconcile *r);
+/* The executor's result of a plan; the caller has drained the kernel's events before. Does not run. */
+void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res);
+/* Ask for a snapshot (start, overrun). Runs pause until its last part is in. */
+int nk_reconcile_resync(struct nk_reconcile *r, const char *why);
+bool nk_reconcile_resyncing(const struct nk_reconcile *r);
+/* The last part of a snapshot has been fed: everything is dirty. */
+void nk_reconcile_resynced(struct nk_reconcile *r, int error);
+
+/* ---- to look at ---- */
+
+/* Is there an object of this name, and in what condition? Pointers are valid until the next call of a non-const function. */
+int nk_reconcile_device_condition(const struct nk_reconcile *r, const char *name, struct nk_condition *ret);
+int nk_reconcile_program_condition(const struct nk_reconcile *r, const char *name, struct nk_condition *ret);
+/* Tried at least once since its last change, and no work on it under way. True for a name that is not there. */
+bool nk_reconcile_device_settled(const struct nk_reconcile *r, const char *name);
+bool nk_reconcile_program_settled(const struct nk_reconcile *r, const char *name);
+uint64_t nk_reconcile_device_repairs(const struct nk_reconcile *r, const char *name);
+/* Kernel id and tag of a loaded program, 0 and NULL otherwise. */
+uint32_t nk_reconcile_program_id(const struct nk_reconcile *r, const char *name, const char **ret_tag);
+/* For dry_run: id of a loaded program, or a stand-in that is equal to no id for one of the document that isn't loaded yet. */
+uint32_t nk_reconcile_assumed_program_id(const char *name, void *r);
+
+/* All objects, in no order. */
+void nk_reconcile_each(const struct nk_reconcile *r, void (*fn)(bool is_program, const char *name, void *arg), void *arg);
+
+struct nk_reconcile_counts {
+	size_t devices[4]; /* by enum nk_state */
+	size_t programs_degraded;
+	size_t unsettled;  /* objects on which work waits or runs */
+	uint64_t attempted, converged; /* revisions */
+	uint64_t repairs, resyncs, kernel_errors;
+};
+void nk_reconcile_count(const struct nk_reconcile *r, struct nk_reconcile_counts *ret);
+/* Every device is desired or doomed? A marked device that nobody's document names is unclaimed: it has no object. */
+bool nk_reconcile_knows(const struct nk_reconcile *r, const char *name);

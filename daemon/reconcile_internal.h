@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+/*
+ * What reconcile.c and condition.c share, and nobody else sees.
+ */
+#include "daemon/reconcile.h"
+#include "daemon/work.h"
+
+struct nk_reconcile {
+	struct nk_reconcile_options o;
+	struct nk_objects *devices, *programs;
+	struct nk_work *work;
+	size_t n_in_plan, n_wait_netns;
+	struct event *resync_timer; /* runs after a snapshot that failed */
+	char (*buried)[NK_IFNAMSIZ]; /* names to tell at the end of the run: owned */
+	size_t n_buried, buried_room;
+	bool job_running, job_is_snapshot, resync_wanted;
+	uint64_t job_id;
+	uint64_t revision, attempted, converged;
+	uint64_t repairs, resyncs, kernel_errors;
+};
+
+/* ---- condition.c ---- */
+
+/* Whether it is tried again when a mount appears. */
+void nk_object_wait_netns(struct nk_reconcile *r, struct nk_object *o, bool wait);
+void nk_object_pending(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message);
+/* error: positive errno or 0. Told once, not at every try. */
+void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message, int error,
+			const char *extack);
+/* Degraded, and to be tried again after a while. */
+void nk_object_fail(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message, int error,
+		    const char *extack);
+/* Its owner is gone: nothing to do, and no fault. */
+void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *message);
+/* Right under definition d; drift of it is told as repaired. */
+void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d);
+/* What is wrong with it, in the words of the operations that will put it right. */
+void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n);

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Requests that are answered when objects have settled: state.wait, and changes with wait_ms. An object is settled when it is
+ * ready or released, or when it was tried often enough that its condition is the answer. Called by change.c and, at the
+ * end of each run, by reconcile through manager.c.
+ */
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/manager.h"
+
+json_t *nk_manager_change_result(uint64_t revision, json_t *summary, bool converged, json_t *pending)
+{
+	struct nk_result_apply result = { .revision = revision, .converged = converged, .plan = summary, .pending = pending };
+
+	return nk_table_encode(nk_methods[NK_M_STATE_APPLY].result, &result);
+}
+
+struct unready {
+	struct nk_manager *m;
+	json_t *list;
+	bool unsettled;
+};
+
+static void note_unready(struct unready *u, bool is_program, const char *name)
+{
+	char object[NK_NAME_MAX + 16];
+	struct nk_view_object view = { .object = object };
+	int r = is_program ? nk_reconcile_program_condition(u->m->reconcile, name, &view.condition)
+			   : nk_reconcile_device_condition(u->m->reconcile, name, &view.condition);
+	bool settled = is_program ? nk_reconcile_program_settled(u->m->reconcile, name)
+				  : nk_reconcile_device_settled(u->m->reconcile, name);
+
+	if (r < 0)
+		return;
+	u->unsettled |= !settled;
+	if (view.condition.state == NK_STATE_READY && settled)
+		return;
+	if (view.condition.state == NK_STATE_RELEASED && settled)
+		return;
+	if (!u->list)
+		return;
+	snprintf(object, sizeof(object), "%s/%s", is_program ? "program" : "device", name);
+	json_array_append_new(u->list, nk_table_encode(&nk_table_view_object, &view));
+}
+
+static void note_object(bool is_program, const char *name, void *arg)
+{
+	note_unready(arg, is_program, name);
+}
+
+static bool waiter_settled(struct nk_waiter *w)
+{
+	struct nk_manager *m = w->manager;
+	struct nk_reconcile_counts c;
+	struct unready u = { .m = m };
+
+	if (w->items) {
+		for (; w->next < w->n_items; w->next++) {
+			const struct nk_change_item *it = &w->items[w->next];
+			bool ok = it->is_program ? nk_reconcile_program_settled(m->reconcile, it->name)
+						 : nk_reconcile_device_settled(m->reconcile, it->name);
+
+			if (!ok)
+				return false;
+		}
+		return true;
+	}
+	nk_reconcile_count(m->reconcile, &c);
+	if (c.converged >= w->revision)
+		return true;
+	if (c.unsettled || c.attempted < w->revision)
+		return false;
+	nk_reconcile_each(m->reconcile, note_object, &u);
+	return !u.unsettled;
+}
+
+static void answer(struct nk_waiter *w)
+{
+	struct nk_manager *m = w->manager;
+	struct unready u = { .m = m, .list = json_array() };
+	json_t *result;
+	bool converged;
+
+	if (w->items) {
+		for (size_t i = 0; i < w->n_items; i++)
+			note_unready(&u, w->items[i].is_program, w->items[i].name);
+	} else {
+		nk_reconcile_each(m->reconcile, note_object, &u);
+	}
+	converged = json_array_size(u.list) == 0;
+	if (w->summary) {
+		result = nk_manager_change_result(w->revision, w->summary, converged, u.list);
+	} else {
+		struct nk_result_wait waited = { .revision = w->revision, .converged = converged, .pending = u.list };
+
+		result = nk_table_encode(nk_methods[NK_M_STATE_WAIT].result, &waited);
+	}
+	json_decref(u.list);
+	TAILQ_REMOVE(&m->waiters, w, link);
+	nk_request_reply(w->request, result);
+	if (w->timer)
+		event_free(w->timer);
+	json_decref(w->summary);
+	free(w->items);
+	free(w);
+}
+
+static void on_deadline(int fd, short what, void *arg)
+{
+	answer(arg);
+}
+
+void nk_manager_start_waiting(struct nk_manager *m, struct nk_request *r, uint64_t revision, json_t *summary,
+			      const struct nk_change *c, uint32_t wait_ms)
+{
+	struct nk_waiter *w = calloc(1, sizeof(*w));
+	struct timeval tv = { .tv_sec = wait_ms / 1000, .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000) };
+	struct nk_error err = { 0 };
+
+	if (w) {
+		*w = (struct nk_waiter){ .manager = m, .request = r, .revision = revision };
+		w->timer = evtimer_new(m->base, on_deadline, w);
+		if (c)
+			w->items = calloc(c->n + 1, sizeof(*w->items));
+	}
+	if (!w || !w->timer || (c && !w->items) || evtimer_add(w->timer, &tv) < 0) {
+		if (w && w->timer)
+			event_free(w->timer);
+		free(w);
+		nk_error_set(&err, NK_E_INTERNAL, "the change is accepted as revision %" PRIu64 ", but no memory to wait for it", revision);
+		nk_request_fail(r, &err);
+		return;
+	}
+	for (size_t i = 0; c && i < c->n; i++) {
+		w->items[i].is_program = c->items[i].is_program;
+		memcpy(w->items[i].name, c->items[i].name, sizeof(w->items[i].name));
+		w->n_items++;
+	}
+	w->summary = json_incref(summary);
+	TAILQ_INSERT_TAIL(&m->waiters, w, link);
+	event_active(m->on_run, EV_TIMEOUT, 0);
+}
+
+void nk_manager_state_wait(struct nk_request *r, union nk_params *p, void *arg)
+{
+	struct nk_manager *m = arg;
+	struct nk_error err = { 0 };
+	uint64_t revision;
+
+	nk_manager_commit(m);
+	revision = p->wait.revision ? p->wait.revision : m->revision;
+	if (revision > m->revision) {
+		nk_error_at(&err, NK_E_NOT_FOUND, "/revision", "there is no revision %" PRIu64 " yet; the newest is %" PRIu64, revision,
+			    m->revision);
+		nk_request_fail(r, &err);
+		return;
+	}
+	nk_manager_start_waiting(m, r, revision, NULL, NULL, p->wait.timeout_ms);
+}
+
+void nk_manager_check_waiters(struct nk_manager *m)
+{
+	struct nk_waiter *w, *next;
+
+	for (w = TAILQ_FIRST(&m->waiters); w; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (waiter_settled(w))
+			answer(w);
+	}
+}
+
+void nk_manager_drop_waiters(struct nk_manager *m)
+{
+	struct nk_waiter *w;
+
+	while ((w = TAILQ_FIRST(&m->waiters)))
+		answer(w);
+}
