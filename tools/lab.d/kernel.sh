@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The kernels that the lab builds: one minimal configuration with our netkit driver (driver), with the tree's own (upstream),
+# and with our driver and every debugging aid (debug). Sourced by tools/lab; boot_ready calls kernel_ready.
+# Each step is a cache entry: a root with the compilers and the source, everything compiled but not linked (shared by driver
+# and upstream), and the linked kernel. A change to the driver compiles the driver and links again, in a minute.
+
+# kernel_root_build DIR: DIR/tree is a Debian with the compilers, DIR/source the kernel's source.
+kernel_root_build() {
+	local out=$1
+	debian_build "$out" kernel-packages
+	# Other processors, and the drivers that are most of the source, are left out: no kernel here has them.
+	say "kernel: unpacking the source…"
+	mkdir "$out/source"
+	as_root tar -xJf "$out"/tree/usr/src/linux-source-6.12.tar.xz -C "$out/source" --strip-components=1 --exclude='*.dts*' \
+		--exclude='linux-source-6.12/arch/[a-tv-wyz]*.[chS]' --exclude='*/sound/*.[ch]' --exclude='*/drivers/media/*.[ch]' \
+		--exclude='*/drivers/gpu/drm/*.[ch]' --exclude='*/drivers/staging/*.[ch]' --exclude='*/drivers/net/ethernet/*.[ch]' \
+		--exclude='*/drivers/net/wireless/*.[ch]'
+	as_root rm "$out"/tree/usr/src/linux-source-6.12.tar.xz
+}
+
+# kernel_root_ready: sets $kernel_root to the root that compiles kernels.
+kernel_root_ready() {
+	kernel_root=kernel-root-$({ debian_key kernel-packages; declare -f kernel_root_build; } | sha256sum | cut -c1-16)
+	cached "$kernel_root" kernel_root_build
+	kernel_root=$cache/$kernel_root
+}
+
+# kernel_make LINUX BUILD COMMAND…: COMMAND in the kernel's root, with the source LINUX at /src/linux and BUILD at /build.
+kernel_make() {
+	local linux=$1 build=$2
+	shift 2
+	root=$kernel_root in_root "$linux:/src" "$build:/build" "$checkout/driver:/lab:ro" -- \
+		env KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=netkitd KBUILD_BUILD_HOST=lab "$@"
+}
+
+# kernel_objects_build DIR FRAGMENT…: DIR/linux is the source with the headers as our driver wants them, DIR/build everything
+# compiled from it with the FRAGMENTs over tinyconfig, and the tree's own driver.
+kernel_objects_build() {
+	local out=$1
+	shift
+	mkdir -p "$out/build"
+	as_root cp -al "$kernel_root/source" "$out/linux"
+	kernel_make "$out/linux" "$out/build" /lab/overlay --headers /src
+	kernel_make "$out/linux" "$out/build" /lab/configure /src /build "${@/#//lab/}" >&2 || die "no kernel configuration"
+	say "kernel: compiling with ${*} (about 8 min on two processors)…"
+	kernel_make "$out/linux" "$out/build" make -s -C /build "-j$(nproc)" vmlinux_o >"$cache/kernel.log" 2>&1 || {
+		tail -n 30 "$cache/kernel.log" >&2
+		die "the kernel does not compile (all of the log: $cache/kernel.log)"
+	}
+}
+
+# kernel_link_build DIR OBJECTS OVERLAY: DIR/vmlinuz and DIR/initrd of the kernel linked from OBJECTS, with our driver when
+# OVERLAY is yes.
+kernel_link_build() {
+	local out=$1 objects=$2 overlay=$3
+	mkdir -p "$out/stage"
+	as_root cp -al "$objects/linux" "$out/linux"
+	as_root cp -a --reflink=auto "$objects/build" "$out/build"
+	[[ $overlay != yes ]] || kernel_make "$out/linux" "$out/build" sh -euc '
+		/lab/overlay /src
+		# The kernel with KUnit has our tests, which the tree whose objects it shares knew nothing of.
+		! grep -qx CONFIG_KUNIT=y /build/.config || echo CONFIG_NETKIT_KUNIT_TEST=y >>/build/.config
+		make -s -C /build olddefconfig
+	'
+	say "kernel: linking (about 1 min)…"
+	kernel_make "$out/linux" "$out/build" make -s -C /build "-j$(nproc)" bzImage >"$cache/kernel.log" 2>&1 || {
+		tail -n 30 "$cache/kernel.log" >&2
+		die "the kernel does not build (all of the log: $cache/kernel.log)"
+	}
+	cp "$out/build/arch/x86/boot/bzImage" "$out/vmlinuz"
+	cp "$out/build/.config" "$out/config"
+	boot_initrd "$out"
+	as_root rm -rf "$out/linux" "$out/build"
+}
+
+# boot_initrd DIR: DIR/initrd for a kernel that needs no modules, from DIR/stage.
+boot_initrd() {
+	local out=$1
+	cp "$lab/guest/initrd" "$out/stage/init"
+	in_root "$out/stage:/build" -- sh -euc '
+		cd /build
+		mkdir bin dev proc sys root
+		cp /usr/bin/busybox bin/
+		chmod 755 init
+		find . | cpio --quiet -o -H newc
+	' >"$out/initrd"
+	as_root rm -rf "$out/stage"
+}
+
+# key FILE…: what names an entry that is made from these files of driver/, after what comes on standard input.
+kernel_key() {
+	{ cat; (cd "$checkout/driver" && find "$@" -type f -print0 | sort -z | xargs -0 sha256sum); } | sha256sum | cut -c1-16
+}
+
+# kernel_ready NAME: sets $boot to the name of the entry with that kernel.
+kernel_ready() {
+	local name=$1 fragments=(kernel.config) overlay=yes objects
+	[[ $name != debug ]] || fragments+=(debug.config)
+	[[ $name != upstream ]] || overlay=no
+
+	kernel_root_ready
+	objects=kernel-objects-$({ basename "$kernel_root"; declare -f kernel_objects_build kernel_make; } |
+		kernel_key configure overlay patches/0001-uapi.patch patches/0002-drop-reasons.patch "${fragments[@]}")
+	boot=boot-$name-$({ echo "$objects"; basename "$root"; declare -f kernel_link_build boot_initrd; cat "$lab/guest/initrd"; } |
+		if [[ $overlay == yes ]]; then kernel_key netkit patches; else cat | sha256sum | cut -c1-16; fi)
+	[[ -e $cache/$boot ]] || cached "$objects" kernel_objects_build "${fragments[@]}"
+	cached "$boot" kernel_link_build "$cache/$objects" "$overlay"
+}
