@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Fixtures of the system tests: the running service, a connection to a daemon that holds nothing, network namespaces."""
+import os
+
+import pytest
+from tools import run, wait_for_daemon
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service():
+    run("systemctl", "start", "netkitd")
+    yield
+    assert run("systemctl", "is-active", "netkitd").strip() == "active"
+
+
+@pytest.fixture
+def rpc(service):
+    """A connection to a daemon that holds nothing."""
+    run("systemctl", "start", "netkitd")
+    c = wait_for_daemon()
+    c.converge(mode="replace")
+    yield c
+    c.close()
+    run("systemctl", "start", "netkitd")
+    c = wait_for_daemon()
+    c.apply(mode="replace")
+    c.close()
+
+
+@pytest.fixture
+def netns():
+    """Make network namespaces: netns("a") returns the name. All go at the end, and what runs in them."""
+    made = []
+
+    def make(name):
+        run("ip", "netns", "add", name)
+        made.append(name)
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        return name
+
+    yield make
+    for name in made:
+        if os.path.exists(f"/run/netns/{name}"):
+            for pid in run("ip", "netns", "pids", name).split():
+                try:
+                    os.kill(int(pid), 9)
+                except ProcessLookupError:
+                    pass
+            run("ip", "netns", "del", name)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure comes with what the daemon said lately."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        report.sections.append(("journal", run("journalctl", "-u", "netkitd", "-u", "netkitd.socket", "--no-pager", "-n", "25", "-o", "short-monotonic", check=False)))

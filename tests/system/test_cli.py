@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""netkitd-cli against the running daemon: output for people and programs, exit statuses, completion, man pages."""
+import json
+import subprocess
+
+import pytest
+from tools import addresses, link, pair, program, run, until
+
+
+def cli(*args, input=None):
+    return subprocess.run(["netkitd-cli", *args], capture_output=True, text=True, input=input)
+
+
+@pytest.fixture
+def document(netns, tmp_path):
+    netns("web-1")
+    path = tmp_path / "web.json"
+    path.write_text(json.dumps({"programs": [program("next1")],
+                                "devices": [pair(attachments=[{"name": "fw", "hook": "netkit/peer", "program": "next1"}])]}))
+    return str(path)
+
+
+def test_apply_from_a_file_and_from_standard_input(rpc, document):
+    r = cli("apply", "--wait", document)
+    assert r.returncode == 0, r.stderr
+    assert link("web-1")
+    again = cli("apply", "--wait", "-", input=open(document).read())
+    assert again.returncode == 0, again.stderr
+
+
+def test_plan_and_dry_run_change_nothing(rpc, document):
+    for args in (("plan", document), ("apply", "--dry-run", document)):
+        r = cli(*args)
+        assert r.returncode == 0, r.stderr
+        assert "create web-1" in r.stdout and "open web-1" in r.stdout
+        assert r.stdout.index("create web-1") < r.stdout.index("open web-1")
+    assert link("web-1") is None
+
+
+def test_list_get_and_status_for_people_and_programs(rpc, document):
+    assert cli("apply", "--wait", document).returncode == 0
+    table = cli("list")
+    assert table.returncode == 0 and "web-1" in table.stdout and "\033[" not in table.stdout
+    assert [d["name"] for d in json.loads(cli("-o", "json", "list").stdout)["devices"]] == ["web-1"]
+    assert json.loads(cli("-o", "json", "get", "web-1").stdout)["name"] == "web-1"
+    assert "fw" in cli("list", "attachments").stdout and "next1" in cli("list", "programs").stdout
+    assert json.loads(cli("-o", "json", "status").stdout)["health"] == "ok"
+    assert cli("status").returncode == 0
+
+
+def test_set_delete_and_wait(rpc, netns):
+    netns("web-1")
+    r = cli("set", "-", input=json.dumps(pair()))
+    assert r.returncode == 0, r.stderr
+    assert cli("wait", "--timeout", "20").returncode == 0
+    assert addresses("web-1") == {"10.0.0.1/32"}
+    assert cli("set", "web-1", "mtu=1400").returncode == 0
+    until(lambda: link("web-1")["mtu"] == 1400, "the MTU")
+    r = cli("delete", "web-1")
+    assert r.returncode == 0, r.stderr
+    until(lambda: link("web-1") is None, "the device to go")
+
+
+def test_watch_tells_events(rpc, document):
+    p = subprocess.Popen(["netkitd-cli", "-o", "json", "watch"], stdout=subprocess.PIPE, text=True)
+    until(lambda: rpc.call("daemon.status")["counts"]["subscribers"] == 1, "the subscription")
+    assert cli("apply", "--wait", document).returncode == 0
+    run("ip", "link", "del", "web-1")
+    kinds = []
+    while "repaired" not in kinds:
+        kinds.append(json.loads(p.stdout.readline())["kind"])
+    p.terminate()
+    p.wait()
+    assert "document-changed" in kinds and "drift" in kinds and kinds.index("drift") < kinds.index("repaired")
+
+
+def test_a_thousand_devices_in_one_go(rpc, netns):
+    netns("many")
+    devices = [{"name": f"d{i}", "addresses": [f"10.{32 + i // 250}.{i % 250}.1/32"],
+                "peer": {"name": f"p{i}", "netns": "many", "addresses": [f"10.{32 + i // 250}.{i % 250}.2/32"]}} for i in range(1000)]
+    r = cli("apply", "--wait=300", "-", input=json.dumps({"devices": devices}))
+    assert r.returncode == 0, r.stderr
+    assert sum(1 for l in run("ip", "-o", "link", "show", "type", "netkit", "up").splitlines()) == 1000
+    assert addresses("d999") == {"10.35.249.1/32"} and addresses("p999", "many") == {"10.35.249.2/32"}
+
+
+@pytest.mark.parametrize("args,status,said", [
+    (("apply", "/no/such/file"), 1, "/no/such/file"),
+    (("get", "nobody"), 1, "nobody"),
+    (("delete", "nobody"), 1, "nobody"),
+    (("-s", "/run/no-such.sock", "status"), 1, "/run/no-such.sock"),
+    (("nonsense",), 2, "nonsense"),
+    (("delete",), 2, "delete"),
+    (("apply", "--nonsense"), 2, "--nonsense"),
+    (("wait", "--revision", "999999999"), 1, "999999999"),
+])
+def test_errors_and_exit_statuses(rpc, args, status, said):
+    r = cli(*args)
+    assert r.returncode == status, r.stderr
+    assert said in r.stderr and r.stderr.startswith("netkitd-cli: ")
+
+
+def test_a_refused_document_names_the_line(rpc, tmp_path):
+    path = tmp_path / "bad.json"
+    path.write_text('{\n  "devices": [\n    {"name": "web-1",\n     "mtu": "large"}\n  ]\n}\n')
+    r = cli("apply", str(path))
+    assert r.returncode == 1
+    assert "/devices/0/mtu" in r.stderr and f"{path}:4" in r.stderr
+
+
+def test_degraded_is_exit_status_3(rpc, netns):
+    netns("web-1")
+    doc = {"programs": [program("x", "no_such_function")],
+           "devices": [pair(attachments=[{"name": "fw", "hook": "netkit/peer", "program": "x"}])]}
+    r = cli("apply", "--wait", "-", input=json.dumps(doc))
+    assert r.returncode == 3
+    assert "no_such_function" in r.stdout + r.stderr
+    assert cli("status").returncode == 3
+
+
+def test_a_reader_without_rights_is_told_what_to_do(rpc):
+    r = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "netkitd-cli", "status"],
+                       capture_output=True, text=True)
+    assert r.returncode == 1 and "netkitd" in r.stderr and "group" in r.stderr
+
+
+def test_check_schema_and_help(rpc):
+    assert cli("check").returncode == 0
+    assert json.loads(cli("schema").stdout)["$defs"]
+    commands = [line.split()[0] for line in cli("--help").stdout.splitlines() if line.startswith("  ") and line.split()]
+    for command in ("status", "apply", "plan", "get", "list", "set", "delete", "wait", "watch", "check", "schema"):
+        assert command in commands
+        assert cli(command, "--help").returncode == 0
+
+
+@pytest.mark.parametrize("page", ["man8/netkitd.8", "man1/netkitd-cli.1", "man5/netkitd.json.5"])
+def test_man_pages_are_installed(page):
+    text = open(f"/usr/share/man/{page}").read()
+    assert text.count(".TH ") == 1 and "DESCRIPTION" in text

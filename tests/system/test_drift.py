@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whatever somebody else breaks is put back, in both namespaces, by itself, and told."""
+import os
+import re
+import shlex
+import subprocess
+import time
+
+import pytest
+from tools import PINS, addresses, chain, journal, link, pair, ping, program, routes, run, until
+
+FULL = dict(
+    mtu=1400, txqueuelen=500, gso_max_size=100000, gro_max_size=100000,
+    addresses=["10.0.0.1/32", "fd00::1/128"], routes=[{"to": "10.0.0.2/32"}, {"to": "fd00::2/128"}],
+    attachments=[{"name": "one", "hook": "netkit/peer", "program": "next1"},
+                 {"name": "two", "hook": "netkit/peer", "program": "next2"},
+                 {"name": "in", "hook": "netkit/primary", "program": "next1"}],
+    peer={"mtu": 1400, "gso_max_size": 100000, "gro_max_size": 100000, "addresses": ["10.0.0.2/32", "fd00::2/128"],
+          "routes": [{"to": "10.0.0.1/32"}, {"to": "default", "via": "10.0.0.1"}, {"to": "fd00::1/128"}]})
+
+
+@pytest.fixture
+def web(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(**{k: (dict(v) if k == "peer" else v) for k, v in FULL.items()})], [program("next1"), program("next2")])
+    return rpc
+
+
+def whole():
+    """All that can drift, as the kernel tells it."""
+    a, b = link("web-1"), link("eth0", "web-1")
+    if not a or not b:
+        return None
+    keep = ("ifname", "flags", "mtu", "txqlen", "gso_max_size", "gro_max_size", "group", "ifalias")
+    return ({k: a.get(k) for k in keep}, {k: b.get(k) for k in keep}, a["linkinfo"]["info_data"], addresses("web-1"),
+            addresses("eth0", "web-1"), routes("web-1"), routes("eth0", "web-1"),
+            [p for p, _ in chain("web-1", "netkit/peer")], [p for p, _ in chain("web-1", "netkit/primary")])
+
+
+HOST = {
+    "link down": "ip link set web-1 down",
+    "renamed": "ip link set web-1 name other",
+    "mtu": "ip link set web-1 mtu 1300",
+    "txqueuelen": "ip link set web-1 txqueuelen 9",
+    "ifalias": "ip link set web-1 alias somebody",
+    "group": "ip link set web-1 group 5",
+    "policy": "ip link set dev web-1 type netkit blackhole",
+    "peer policy": "ip link set dev web-1 type netkit peer blackhole",
+    "an address of each family": "sh -c 'ip addr del 10.0.0.1/32 dev web-1; ip addr del fd00::1/128 dev web-1'",
+    "addresses flushed": "ip addr flush dev web-1",
+    "a route": "ip route del 10.0.0.2/32 dev web-1",
+    "an IPv6 route": "ip -6 route del fd00::2/128 dev web-1",
+    "routes flushed": "sh -c 'ip route flush dev web-1; ip -6 route flush dev web-1'",
+    "deleted": "ip link del web-1",
+}
+PEER = {
+    "link down": "ip link set eth0 down",
+    "renamed": "ip link set eth0 name other",
+    "mtu": "ip link set eth0 mtu 1300",
+    "an address of each family": "sh -c 'ip addr del 10.0.0.2/32 dev eth0; ip addr del fd00::2/128 dev eth0'",
+    "addresses flushed": "ip addr flush dev eth0",
+    "a route": "ip route del default dev eth0",
+    "an IPv6 route": "ip -6 route del fd00::1/128 dev eth0",
+    "routes flushed": "sh -c 'ip route flush dev eth0; ip -6 route flush dev eth0'",
+    "deleted": "ip link del eth0",
+}
+
+
+def shell(command, ns=None):
+    run(*(["ip", "netns", "exec", ns] if ns else []), *shlex.split(command))
+
+
+def repaired(rpc):
+    return next(d for d in rpc.call("device.list")["devices"] if d["name"] == "web-1").get("repairs", 0)
+
+
+@pytest.mark.parametrize("what", HOST)
+def test_host_side(web, what):
+    want = whole()
+    assert want[3] == {"10.0.0.1/32", "fd00::1/128"} and len(want[7]) == 2
+    shell(HOST[what])
+    until(lambda: repaired(web) >= 1, f"the repair of {what}")
+    until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
+    assert ping("10.0.0.2") and ping("fd00::2")
+
+
+@pytest.mark.parametrize("ns,device", [(None, "web-1"), ("web-1", "eth0")])
+def test_offload_sizes_at_a_reload(web, ns, device):
+    """The kernel tells nobody when these change: they are looked at with everything else."""
+    want = whole()
+    shell(f"ip link set {device} gso_max_size 65536 gro_max_size 65536", ns)
+    assert whole() != want
+    run("systemctl", "reload", "netkitd")
+    until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
+
+
+@pytest.mark.parametrize("what", PEER)
+def test_in_the_container(web, what):
+    want = whole()
+    shell(PEER[what], "web-1")
+    until(lambda: repaired(web) >= 1, f"the repair of {what}")
+    until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
+    assert ping("10.0.0.2") and ping("fd00::2")
+
+
+def test_peer_moved_to_another_namespace(web, netns):
+    netns("thief")
+    run("ip", "-n", "web-1", "link", "set", "eth0", "netns", "thief")
+    until(lambda: link("eth0", "web-1"), "the peer in its own namespace again")
+    until(lambda: link("eth0", "thief") is None, "nothing of it in the other one")
+    until(lambda: ping("10.0.0.2"), "the container to answer")
+
+
+@pytest.mark.parametrize("hook,name", [("netkit/peer", "one"), ("netkit/peer", "two"), ("netkit/primary", "in")])
+def test_a_link_detached(web, hook, name):
+    before = chain("web-1", hook)
+    position = 1 if name == "two" else 0
+    run("bpftool", "link", "detach", "id", before[position][1])
+    until(lambda: [p for p, _ in chain("web-1", hook)] == [p for p, _ in before], "the same programs in the same order")
+    until(lambda: repaired(web) == 1, "the repair to be counted")
+
+
+def test_a_pin_removed(web):
+    before = chain("web-1", "netkit/peer")
+    pins = os.listdir(f"{PINS}/links")
+    os.unlink(f"{PINS}/links/web-1:peer:one")
+    until(lambda: sorted(os.listdir(f"{PINS}/links")) == sorted(pins), "the pin")
+    until(lambda: [p for p, _ in chain("web-1", "netkit/peer")] == [p for p, _ in before], "the same chain")
+
+
+def test_the_culprit_is_named(web):
+    web.call("event.subscribe")
+    link_id = chain("web-1", "netkit/peer")[0][1]
+    p = subprocess.Popen(["bpftool", "link", "detach", "id", str(link_id)])
+    p.wait()
+    drift = None
+    while not drift:
+        e = web.next_event()
+        if e["kind"] == "drift":
+            drift = e
+    assert drift["object"] == "device/web-1"
+    assert drift["detail"]["culprit_pid"] == p.pid
+    assert drift["detail"]["culprit_comm"] == "bpftool"
+    while web.next_event()["kind"] != "repaired":
+        pass
+    entry = until(lambda: [e for e in journal("NETKITD_DEVICE=web-1") if e.get("NETKITD_EVENT") == "drift"
+                           and e.get("NETKITD_CULPRIT_PID") == str(p.pid)], "the journal to say who did it")[0]
+    assert "bpftool" in entry["MESSAGE"]
+
+
+def test_a_required_program_closes_the_device_while_it_is_lost(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(attachments=[{"name": "fw", "hook": "netkit/peer", "program": "next1", "required": True}])],
+                 [program("next1")])
+    monitor = subprocess.Popen(["ip", "-o", "monitor", "link"], stdout=subprocess.PIPE, text=True)
+    try:
+        run("bpftool", "link", "detach", "id", chain("web-1", "netkit/peer")[0][1])
+        until(lambda: len(chain("web-1", "netkit/peer")) == 1, "the program again")
+        until(lambda: ping("10.0.0.2"), "the device open again")
+    finally:
+        monitor.terminate()
+    states = ["UP" in re.search("<(.*?)>", line).group(1).split(",") for line in monitor.stdout if " web-1@" in line]
+    assert False in states and states[-1] is True, states
+
+
+def test_several_at_once(rpc, netns):
+    for i in range(8):
+        netns(f"n{i}")
+    rpc.converge([pair(f"d{i}", f"n{i}", f"10.1.{i}.1", f"10.1.{i}.2") for i in range(8)])
+    for i in range(8):
+        run("ip", "link", "del", f"d{i}")
+    until(lambda: all(link(f"d{i}") for i in range(8)), "all eight")
+    until(lambda: all(ping(f"10.1.{i}.2") for i in range(8)), "all eight to answer")
+
+
+def test_drift_while_the_daemon_is_away_is_put_right_at_its_start(web):
+    want = whole()
+    run("systemctl", "stop", "netkitd.socket", "netkitd")
+    assert ping("10.0.0.2"), "stopping it stops nothing"
+    run("ip", "addr", "flush", "dev", "web-1")
+    run("ip", "-n", "web-1", "link", "set", "eth0", "down")
+    run("bpftool", "link", "detach", "id", chain("web-1", "netkit/peer")[0][1])
+    run("systemctl", "start", "netkitd.socket", "netkitd")
+    until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
+
+
+def test_a_namespace_that_dies_releases_its_device(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair()])
+    run("ip", "netns", "del", "web-1")
+
+    def state():
+        return rpc.call("device.get", {"name": "web-1"})["condition"]["state"]
+    until(lambda: state() == "Released", "the condition Released")
+    assert rpc.call("daemon.status")["health"] == "ok", "an owner that went is no fault"
+    # The name comes back, and with it the device.
+    netns("web-1")
+    until(lambda: state() == "Ready", "the device in the new namespace")
+    assert ping("10.0.0.2")
+
+
+def test_nothing_happens_when_nothing_happens(web):
+    """Quiet: no journal entry, no wake-up but the watchdog's."""
+    pid = int(run("systemctl", "show", "-P", "MainPID", "netkitd"))
+
+    def switches():
+        total = 0
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for line in open(f"/proc/{pid}/task/{task}/status"):
+                if line.startswith("voluntary_ctxt_switches"):
+                    total += int(line.split()[1])
+        return total
+    time.sleep(2)
+    entries, before = len(journal()), switches()
+    time.sleep(5)
+    assert switches() - before <= 1
+    assert len(journal()) == entries

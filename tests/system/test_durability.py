@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Durable before acknowledged; nothing stops when netkitd stops; the kernel's truth after a lost database."""
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+from tools import DATABASE, PINS, Rpc, addresses, chain, ip, link, main_pid, pair, ping, program, run, until, wait_for_daemon
+
+
+def netkits():
+    return sorted(l["ifname"] for l in ip("link", "show", "type", "netkit") if l)
+
+
+def kill_daemon():
+    pid = main_pid()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: main_pid() not in (0, pid), "systemd to start it again")
+
+
+def snapshot():
+    """Devices, chains and their kernel ids: equal only if nothing was made anew."""
+    return {n: (link(n)["ifindex"], chain(n, "netkit/peer"), chain(n, "netkit/primary")) for n in netkits()}
+
+
+def test_sigkill_loses_no_packet_and_detaches_nothing(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"},
+                                    {"name": "b", "hook": "netkit/primary", "program": "next1"}])], [program("next1")])
+    before = snapshot()
+    traffic = subprocess.Popen(["ping", "-n", "-q", "-i", "0.02", "-c", "250", "10.0.0.2"], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    kill_daemon()
+    out, _ = traffic.communicate()
+    assert "250 packets transmitted, 250 received" in out, out
+    wait_for_daemon().call("state.wait", {"timeout_ms": 20000})
+    assert snapshot() == before
+
+
+def test_restart_touches_nothing_that_is_right(rpc, netns):
+    for i in range(5):
+        netns(f"n{i}")
+    rpc.converge([pair(f"d{i}", f"n{i}", f"10.1.{i}.1", f"10.1.{i}.2",
+                       attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}]) for i in range(5)],
+                 [program("next1")])
+    before = snapshot()
+    monitor = subprocess.Popen(["ip", "monitor", "all-nsid", "link", "address", "route"], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    run("systemctl", "restart", "netkitd")
+    assert wait_for_daemon().call("state.wait", {"timeout_ms": 20000})["converged"]
+    monitor.terminate()
+    told = [l for l in monitor.stdout.read().splitlines() if " d0" in l or " eth0" in l]
+    assert told == [], "no write at all"
+    assert snapshot() == before
+
+
+def test_sigkill_in_the_middle_of_200_devices(rpc, netns):
+    """Wherever it was, after the restart there are exactly the 200, whole, and nothing else."""
+    netns("many")
+    devices = [{"name": f"d{i}", "addresses": [f"10.2.{i}.1/32"],
+                "attachments": [{"name": "a", "hook": "netkit/peer", "program": "next1"}],
+                "peer": {"name": f"p{i}", "netns": "many", "addresses": [f"10.2.{i}.2/32"]}} for i in range(200)]
+    reply = rpc.call("state.apply", {"document": {"programs": [program("next1")], "devices": devices}})
+    until(lambda: len(netkits()) > 20, "the first devices")
+    assert len(netkits()) < 200, "the kill has to come in the middle"
+    kill_daemon()
+    c = wait_for_daemon()
+    assert c.call("state.get")["revision"] == reply["revision"], "acknowledged is durable"
+    result = c.call("state.wait", {"timeout_ms": 120000})
+    assert result["converged"], result["pending"][:3]
+    assert netkits() == sorted(f"d{i}" for i in range(200))
+    for i in (0, 57, 199):
+        assert addresses(f"d{i}") == {f"10.2.{i}.1/32"}
+        assert len(chain(f"d{i}", "netkit/peer")) == 1
+    assert len(os.listdir(f"{PINS}/links")) == 200
+
+
+def test_sigkill_in_the_middle_of_a_deletion_leaves_no_orphan(rpc, netns):
+    netns("many")
+    rpc.converge([{"name": f"d{i}", "peer": {"name": f"p{i}", "netns": "many"}} for i in range(50)])
+    rpc.call("state.apply", {"document": {}, "mode": "replace"})
+    kill_daemon()
+    c = wait_for_daemon()
+    until(lambda: netkits() == [], "all to be deleted", 60)
+    assert c.call("device.list")["devices"] == []
+
+
+def stop():
+    run("systemctl", "stop", "netkitd.socket", "netkitd")
+
+
+def start():
+    run("systemctl", "start", "netkitd.socket", "netkitd")
+    return wait_for_daemon()
+
+
+def lose_database():
+    for suffix in ("", "-wal", "-shm"):
+        if os.path.exists(DATABASE + suffix):
+            os.unlink(DATABASE + suffix)
+
+
+@pytest.fixture
+def orphans(rpc, netns):
+    """Two devices of which the database knows nothing any more."""
+    netns("web-1")
+    netns("web-2")
+    devices = [pair("web-1", "web-1", "10.0.0.1", "10.0.0.2", attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}]),
+               pair("web-2", "web-2", "10.0.1.1", "10.0.1.2")]
+    rpc.converge(devices, [program("next1")])
+    before = snapshot()
+    stop()
+    lose_database()
+    c = start()
+    return c, devices, before
+
+
+def test_database_lost_devices_stay_up_and_are_unclaimed(orphans):
+    c, _, before = orphans
+    assert snapshot() == before and ping("10.0.0.2")
+    listed = {d["name"]: d for d in c.call("device.list")["devices"]}
+    assert set(listed) == {"web-1", "web-2"} and all(d["unclaimed"] for d in listed.values())
+    assert c.call("daemon.status")["counts"]["devices_unclaimed"] == 2
+    time.sleep(1)
+    assert snapshot() == before
+
+
+def test_database_lost_a_document_claims(orphans):
+    c, devices, before = orphans
+    c.converge(devices, [program("next1")])
+    assert snapshot() == before, "claimed as they are, nothing made anew"
+    assert not any(d.get("unclaimed") for d in c.call("device.list")["devices"])
+
+
+def test_database_lost_replace_removes(orphans):
+    c, devices, _ = orphans
+    c.converge(devices[1:], mode="replace")
+    assert netkits() == ["web-2"]
+
+
+def test_database_lost_rebuild_makes_a_document(orphans):
+    c, devices, before = orphans
+    document = json.loads(run("netkitd-cli", "rebuild"))
+    made = {d["name"]: d for d in document["devices"]}
+    for d in devices:
+        m = made[d["name"]]
+        assert m["addresses"] == d["addresses"] and m["peer"]["addresses"] == d["peer"]["addresses"]
+        assert m["peer"]["netns"] == d["peer"]["netns"] and m["peer"]["name"] == "eth0"
+        assert sorted(r["to"] for r in m["peer"]["routes"]) in (sorted(r["to"] for r in d["peer"]["routes"]),
+                                                                sorted(["0.0.0.0/0", *(r["to"] for r in d["peer"]["routes"] if r["to"] != "default")]))
+    assert [(a["name"], a["hook"]) for a in made["web-1"]["attachments"]] == [("a", "netkit/peer")]
+    c.converge(document["devices"], document.get("programs", []))
+    assert snapshot() == before
+
+
+def damage(kind):
+    data = bytearray(open(DATABASE, "rb").read())
+    if kind == "garbage":
+        return b"this is no database" * 100
+    if kind == "truncated":
+        return bytes(data[: len(data) // 2])
+    if kind == "flipped":
+        for i in range(100, min(len(data), 60000), 7):
+            data[i] ^= 0xFF
+        return bytes(data)
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize("kind", ["garbage", "truncated", "flipped", "newer"])
+def test_a_damaged_or_newer_database_is_refused_and_untouched(rpc, netns, kind):
+    netns("web-1")
+    rpc.converge([pair()])
+    stop()
+    shutil.copy(DATABASE, "/tmp/netkitd.db.good")
+    try:
+        if kind == "newer":
+            with sqlite3.connect(DATABASE) as db:
+                db.execute("PRAGMA user_version = 9999")
+            db.close()
+            content = open(DATABASE, "rb").read()
+        else:
+            content = damage(kind)
+            open(DATABASE, "wb").write(content)
+        r = subprocess.run(["systemctl", "start", "netkitd"], capture_output=True, text=True)
+        assert r.returncode != 0
+        said = run("journalctl", "-u", "netkitd", "-n", "20", "-o", "cat")
+        assert DATABASE in said
+        assert open(DATABASE, "rb").read() == content
+        assert link("web-1") and ping("10.0.0.2")
+        document = json.loads(run("netkitd-cli", "rebuild"))
+        assert [d["name"] for d in document["devices"]] == ["web-1"]
+    finally:
+        stop()
+        run("systemctl", "reset-failed", "netkitd", "netkitd.socket", check=False)
+        lose_database()
+        shutil.copy("/tmp/netkitd.db.good", DATABASE)
+        c = start()
+    assert c.call("device.get", {"name": "web-1"})["condition"]["state"] == "Ready"
+
+
+def test_requests_that_wait_share_a_commit(rpc):
+    """Many clients at once: fewer syncs than changes, and every acknowledged one is on disk after SIGKILL."""
+    clients = [Rpc() for _ in range(20)]
+    barrier = threading.Barrier(len(clients))
+
+    def work(i):
+        barrier.wait()
+        clients[i].call("device.set", {"device": {"name": f"d{i}", "peer": {"name": f"p{i}"}}})
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(clients))]
+    pid = main_pid()
+    trace = subprocess.Popen(["strace", "-f", "-c", "-e", "trace=fsync,fdatasync", "-o", "/tmp/syncs", "-p", str(pid)], stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    trace.send_signal(signal.SIGINT)
+    trace.wait()
+    syncs = sum(int(l.split()[3]) for l in open("/tmp/syncs") if "sync" in l and l.split()[0][0].isdigit())
+    revision = rpc.call("state.get")["revision"]
+    kill_daemon()
+    c = wait_for_daemon()
+    state = c.call("state.get")
+    assert state["revision"] == revision
+    assert {d["name"] for d in state["document"]["devices"]} == {f"d{i}" for i in range(len(clients))}
+    assert 0 < syncs < 2 * len(clients)
+    for x in clients:
+        x.close()
+
+
+def test_the_disk_is_full(service):
+    """A change that can't be written is refused and undone, said in the status, and the next one works."""
+    run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt")
+    try:
+        stop()
+        os.makedirs("/mnt/state", exist_ok=True)
+        os.makedirs("/etc/netkitd", exist_ok=True)
+        had = open("/etc/netkitd/netkitd.json").read() if os.path.exists("/etc/netkitd/netkitd.json") else None
+        open("/etc/netkitd/netkitd.json", "w").write(json.dumps({"state_dir": "/mnt/state"}))
+        os.makedirs("/run/systemd/system/netkitd.service.d", exist_ok=True)
+        open("/run/systemd/system/netkitd.service.d/test.conf", "w").write("[Service]\nReadWritePaths=/mnt\n")
+        run("systemctl", "daemon-reload")
+        c = start()
+        devices = [{"name": f"d{i}", "peer": {"name": f"p{i}", "addresses": [f"10.3.{i}.{j}/32" for j in range(1, 40)]}} for i in range(200)]
+        with pytest.raises(Exception) as e:
+            c.call("state.apply", {"document": {"devices": devices}})
+        assert "full" in str(e.value)
+        assert c.call("state.get")["document"].get("devices", []) == []
+        assert c.call("daemon.status")["health"] == "degraded"
+        c.converge([{"name": "d0", "peer": {"name": "p0"}}])
+        assert c.call("daemon.status")["health"] == "ok"
+        c.converge(mode="replace")
+    finally:
+        stop()
+        os.unlink("/etc/netkitd/netkitd.json") if had is None else open("/etc/netkitd/netkitd.json", "w").write(had)
+        os.unlink("/run/systemd/system/netkitd.service.d/test.conf")
+        run("systemctl", "daemon-reload")
+        run("umount", "/mnt")
+        start()

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The units, the journal, the files under state.d, and the limits that the service runs under."""
+import json
+import os
+import signal
+import subprocess
+
+import jsonschema
+import pytest
+from tools import Rpc, RpcError, addresses, chain, journal, link, main_pid, pair, ping, program, run, until, wait_for_daemon
+
+STATE_D = "/etc/netkitd/state.d"
+
+
+def test_start_returns_when_the_state_is_reconciled(rpc, netns):
+    for i in range(10):
+        netns(f"n{i}")
+    rpc.converge([pair(f"d{i}", f"n{i}", f"10.1.{i}.1", f"10.1.{i}.2") for i in range(10)])
+    run("systemctl", "stop", "netkitd.socket", "netkitd")
+    for i in range(10):
+        run("ip", "link", "del", f"d{i}")
+    run("systemctl", "start", "netkitd")
+    assert all(link(f"d{i}") and "UP" in link(f"d{i}")["flags"] for i in range(10)), "all are there when the command returns"
+
+
+def test_socket_activation(rpc):
+    run("systemctl", "stop", "netkitd.socket", "netkitd")
+    run("systemctl", "start", "netkitd.socket")
+    assert run("systemctl", "is-active", "netkitd", check=False).strip() == "inactive"
+    assert Rpc().call("daemon.status")["health"] == "ok"
+    assert run("systemctl", "is-active", "netkitd").strip() == "active"
+
+
+def test_reload_reads_state_d(rpc, netns):
+    netns("web-1")
+    os.makedirs(STATE_D, exist_ok=True)
+    path = f"{STATE_D}/10-web.json"
+    try:
+        with open(path, "w") as f:
+            json.dump({"programs": [program("next1")],
+                       "devices": [pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}])]}, f)
+        run("systemctl", "reload", "netkitd")
+        assert ping("10.0.0.2") and len(chain("web-1", "netkit/peer")) == 1
+        view = rpc.call("device.get", {"name": "web-1"})
+        assert view["source"] == path
+        # The socket can't take it away, and says where it stands.
+        with pytest.raises(RpcError) as e:
+            rpc.call("device.delete", {"name": "web-1"})
+        assert e.value.code == 1 and path in json.dumps(e.value.data)
+        rpc.apply(mode="replace")
+        assert link("web-1")
+        # A bad file keeps what the good one said.
+        good = open(path).read()
+        with open(path, "w") as f:
+            f.write('{"devices": [{"name": "web-1", "polcy": 1}]}')
+        run("systemctl", "reload", "netkitd")
+        assert link("web-1")
+        status = rpc.call("daemon.status")
+        assert status["health"] == "degraded" and path in json.dumps(status) and "polcy" in json.dumps(status)
+        with open(path, "w") as f:
+            f.write(good)
+        run("systemctl", "reload", "netkitd")
+        assert rpc.call("daemon.status")["health"] == "ok"
+    finally:
+        os.unlink(path)
+        run("systemctl", "reload", "netkitd")
+    until(lambda: link("web-1") is None, "the device to go with its file")
+
+
+def test_sighup_is_a_reload(rpc):
+    before = rpc.call("daemon.status")["uptime_s"]
+    os.kill(main_pid(), signal.SIGHUP)
+    until(lambda: run("systemctl", "is-active", "netkitd", check=False).strip() == "active", "the end of the reload")
+    assert rpc.call("daemon.status")["uptime_s"] >= before
+
+
+def test_sigterm_stops_cleanly(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair()])
+    run("systemctl", "stop", "netkitd.socket", "netkitd")
+    assert run("systemctl", "show", "-P", "Result", "netkitd").strip() == "success"
+    assert ping("10.0.0.2")
+
+
+def test_journal_fields_and_catalogue(rpc, netns):
+    netns("web-1")
+    revision = rpc.converge([pair()])["revision"]
+    entries = until(lambda: [e for e in journal() if e.get("NETKITD_REVISION") == str(revision)], "an entry of that revision")
+    assert all(len(e["MESSAGE_ID"]) == 32 for e in entries)
+    run("ip", "link", "del", "web-1")
+    until(lambda: link("web-1"), "the repair")
+    drift = until(lambda: [e for e in journal("NETKITD_DEVICE=web-1") if e["NETKITD_EVENT"] == "drift"], "the drift")[0]
+    explained = run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={drift['MESSAGE_ID']}", "-n", "1")
+    assert "Subject: Device web-1 was changed by somebody else" in explained, "the catalogue explains it"
+
+
+def test_a_refusal_of_the_kernel_is_told_with_its_errno(rpc, netns):
+    """A foreign route is in the way: Degraded with the kernel's errno, in the journal as well; gone, all is well."""
+    netns("web-1")
+    run("ip", "route", "add", "198.51.100.0/24", "dev", "lo")
+    try:
+        result = rpc.apply([pair(routes=[{"to": "10.0.0.2/32"}, {"to": "198.51.100.0/24"}])])
+        assert not result["converged"]
+        condition = result["pending"][0]["condition"]
+        assert condition["state"] == "Degraded" and condition["errno"] == "EEXIST" and "198.51.100.0/24" in condition["message"]
+        assert [e for e in journal("NETKITD_DEVICE=web-1") if e.get("ERRNO") == "17"]
+        assert ping("10.0.0.2"), "what can be done is done"
+    finally:
+        run("ip", "route", "del", "198.51.100.0/24", "dev", "lo")
+    until(lambda: rpc.call("device.get", {"name": "web-1"})["condition"]["state"] == "Ready", "the device to be ready")
+
+
+def test_hardening(rpc):
+    show = dict(l.split("=", 1) for l in run("systemctl", "show", "netkitd").splitlines() if "=" in l)
+    caps = set(show["CapabilityBoundingSet"].split())
+    assert caps <= {"cap_net_admin", "cap_net_broadcast", "cap_bpf", "cap_perfmon", "cap_sys_admin", "cap_sys_ptrace", "cap_dac_override",
+                    "cap_dac_read_search", "cap_chown", "cap_fowner", "cap_sys_resource"}, caps
+    assert "cap_sys_module" not in caps and "cap_sys_rawio" not in caps
+    assert show["MemoryMax"] not in ("infinity", "")
+    assert show["Type"] == "notify-reload" and int(show["WatchdogUSec"] != "0")
+    assert show["NoNewPrivileges"] == "yes" and show["ProtectSystem"] in ("strict", "full")
+
+
+def test_check(rpc):
+    r = subprocess.run(["netkitd", "--check"], capture_output=True, text=True)
+    assert r.returncode == 0, r.stdout
+    for word in ("netkit", "tcx", "jit", "btf", "bpf.fs", "CONFIG_NETKIT", "cap_net_admin"):
+        assert word.lower() in r.stdout.lower(), word
+    poor = subprocess.run(["setpriv", "--bounding-set=-net_admin,-sys_admin,-bpf", "--inh-caps=-all", "netkitd", "--check"],
+                          capture_output=True, text=True)
+    assert poor.returncode == 1, poor.stdout
+    assert "missing" in poor.stdout or "unknown" in poor.stdout
+
+
+def test_a_daemon_that_dies_is_started_again(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair()])
+    pid = main_pid()
+    os.kill(pid, signal.SIGABRT)  # what systemd's watchdog sends
+    until(lambda: main_pid() not in (0, pid), "a new daemon")
+    wait_for_daemon().call("state.wait", {"timeout_ms": 20000})
+    assert ping("10.0.0.2")
+
+
+def test_replies_match_the_published_schema(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}])], [program("next1")])
+    whole = json.loads(run("netkitd-cli", "schema"))
+    for method, params in (("daemon.status", None), ("daemon.capabilities", None), ("state.get", None),
+                           ("device.get", {"name": "web-1"}), ("device.list", None), ("program.list", None),
+                           ("attachment.list", None), ("state.wait", {"timeout_ms": 1000}), ("state.rebuild", None),
+                           ("state.apply", {"document": {}, "dry_run": True})):
+        result = rpc.call(method, params)
+        schema = result_schema(whole, method)
+        jsonschema.Draft202012Validator(schema).validate(result)
+
+
+def result_schema(whole, method):
+    named = {"daemon.status": "status", "device.get": "device_state"}
+    return {"$ref": f"#/$defs/{named.get(method, method + '.result')}", "$defs": whole["$defs"]}

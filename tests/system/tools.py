@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the system tests and the demo share. They run as root in the lab's machine with the project installed and systemd running,
+speak to the daemon as any client would, and read back what it did with ip, bpftool and journalctl: never with our own code."""
+import json
+import os
+import socket
+import subprocess
+import time
+
+SOCKET = "/run/netkitd/netkitd.sock"
+VERDICT = "/usr/lib/netkitd-tests/verdict.bpf.o"
+ACCT = "/usr/lib/netkitd/bpf/acct.bpf.o"
+DATABASE = "/var/lib/netkitd/netkitd.db"
+PINS = "/sys/fs/bpf/netkitd"
+PATIENCE = 20  # seconds: how long something may take that has to happen; no performance is meant
+
+
+def run(*args, check=True, input=None):
+    """Run a command; its standard output. A failure shows what it said."""
+    r = subprocess.run([str(a) for a in args], capture_output=True, text=True, input=input)
+    if check and r.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, args))}: exit {r.returncode}\n{r.stdout}{r.stderr}")
+    return r.stdout
+
+
+def ip(*args, ns=None):
+    """`ip -j` in a namespace, decoded."""
+    out = run("ip", *(["-n", ns] if ns else []), "-d", "-j", *args)
+    return json.loads(out) if out.strip() else []
+
+
+def link(name, ns=None):
+    """The link as `ip -d -j link show` tells it, None if there is none."""
+    r = subprocess.run(["ip", *(["-n", ns] if ns else []), "-d", "-j", "link", "show", "dev", name],
+                       capture_output=True, text=True)
+    return json.loads(r.stdout)[0] if r.returncode == 0 and r.stdout.strip() else None
+
+
+def addresses(name, ns=None, ours=True):
+    """Addresses as "a.b.c.d/n"; link-local ones of the kernel left out."""
+    found = set()
+    for entry in ip("addr", "show", "dev", name, ns=ns):
+        for a in entry.get("addr_info", []):
+            if a.get("local") and not (a.get("scope") == "link" and a["family"] == "inet6"):
+                found.add(f"{a['local']}/{a['prefixlen']}")
+    return found
+
+
+def routes(name, ns=None):
+    """Routes of the main table through a device, both families, that are not the kernel's own: (destination, gateway, metric)."""
+    found = set()
+    for family in ("-4", "-6"):
+        out = run("ip", *(["-n", ns] if ns else []), family, "-d", "-j", "route", "show", "dev", name)
+        for r in json.loads(out or "[]"):
+            if r.get("protocol") != "kernel":
+                found.add((r["dst"], r.get("gateway"), r.get("metric")))
+    return found
+
+
+def chain(name, hook):
+    """Programs at netkit_primary or netkit_peer of a device, as `bpftool net` shows them: in order, (prog id, link id)."""
+    net = json.loads(run("bpftool", "-j", "net", "show", "dev", name))
+    want = {"netkit/primary": "netkit/primary", "netkit/peer": "netkit/peer"}[hook]
+    found = []
+    for group in net:
+        for p in group.get("tc", []):
+            if p.get("kind") == want and p.get("devname") == name:
+                found.append((p.get("prog_id"), p.get("link_id", 0)))
+    return found
+
+
+def until(what, why, timeout=PATIENCE):
+    """Wait until what() is true; its value. `why` says what was waited for when it never came."""
+    end = time.monotonic() + timeout
+    while True:
+        value = what()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {why}")
+        time.sleep(0.05)
+
+
+class RpcError(Exception):
+    def __init__(self, error):
+        super().__init__(json.dumps(error))
+        self.code = error["code"]
+        self.message = error["message"]
+        self.data = error.get("data", {})
+        self.pointers = [p["pointer"] for p in self.data.get("problems", [])]
+
+
+class Rpc:
+    """One connection."""
+
+    def __init__(self, path=SOCKET):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(300)
+        self.sock.connect(path)
+        self.buffer = b""
+        self.next_id = 0
+        self.events = []
+
+    def close(self):
+        self.sock.close()
+
+    def line(self):
+        while b"\n" not in self.buffer:
+            more = self.sock.recv(1 << 20)
+            if not more:
+                raise ConnectionResetError("the daemon closed the connection")
+            self.buffer += more
+        text, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(text)
+
+    def raw(self, data, fds=()):
+        if fds:
+            socket.send_fds(self.sock, [data], list(fds))
+        else:
+            self.sock.sendall(data)
+
+    def call(self, method, params=None, fds=()):
+        self.next_id += 1
+        request = {"jsonrpc": "2.0", "id": self.next_id, "method": method}
+        if params is not None:
+            request["params"] = params
+        self.raw(json.dumps(request).encode() + b"\n", fds)
+        while True:
+            reply = self.line()
+            if "id" not in reply:
+                self.events.append(reply["params"])
+                continue
+            assert reply["id"] == self.next_id
+            if "error" in reply:
+                raise RpcError(reply["error"])
+            return reply["result"]
+
+    def apply(self, devices=(), programs=(), mode="merge", wait=20000, **more):
+        return self.call("state.apply", {"document": {"programs": list(programs), "devices": list(devices)}, "mode": mode,
+                                         "wait_ms": wait, **more})
+
+    def converge(self, devices=(), programs=(), **more):
+        """Apply, and insist that it took effect."""
+        result = self.apply(devices, programs, **more)
+        assert result["converged"], result
+        return result
+
+    def next_event(self):
+        if self.events:
+            return self.events.pop(0)
+        while True:
+            message = self.line()
+            if "method" in message:
+                return message["params"]
+
+
+def main_pid():
+    return int(run("systemctl", "show", "-P", "MainPID", "netkitd"))
+
+
+def journal(*matches, since=None):
+    out = run("journalctl", "-o", "json", "--no-pager", "-u", "netkitd", *(["--since", since] if since else []), *matches)
+    return [json.loads(line) for line in out.splitlines() if line.strip()]
+
+
+def wait_for_daemon():
+    until(lambda: os.path.exists(SOCKET), "the socket")
+    rpc = Rpc()
+    rpc.call("daemon.status")
+    return rpc
+
+
+def pair(name="web-1", ns="web-1", host="10.0.0.1", inside="10.0.0.2", **more):
+    """A device as the README's example has it, with what `more` changes. peer= is merged."""
+    peer = {"name": "eth0", "netns": ns, "addresses": [f"{inside}/32"], "routes": [{"to": f"{host}/32"},
+            {"to": "default", "via": host}]}
+    peer.update(more.pop("peer", {}))
+    return {"name": name, "addresses": [f"{host}/32"], "routes": [{"to": f"{inside}/32"}], "peer": peer, **more}
+
+
+def program(name, function=None, object=VERDICT):
+    return {"name": name, "object": object, "program": function or name}
+
+
+def ping(address, ns=None, count=1, wait=2):
+    """Does it answer?"""
+    cmd = [*(["ip", "netns", "exec", ns] if ns else []), "ping", "-n", "-q", "-c", str(count), "-W", str(wait), address]
+    return subprocess.run(cmd, capture_output=True).returncode == 0

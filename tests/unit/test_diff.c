@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Diff by example: what a person would expect to happen, operation by operation, as nk_op_describe tells it. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "build.h"
+#include "world.h"
+
+/* The device of these tests: an address and a route on each end, and two programs behind one another at the peer's hook. */
+static struct nk_device *web(void)
+{
+	struct nk_device *d = build_device("web-1", "one");
+
+	build_address(d, NK_PRIMARY, "10.0.0.1/32");
+	build_route(d, NK_PRIMARY, "10.0.0.2/32", NULL, NULL);
+	build_address(d, NK_PEER, "10.0.0.2/32");
+	build_address(d, NK_PEER, "fd00::2/128");
+	build_route(d, NK_PEER, "0.0.0.0/0", "10.0.0.1", NULL);
+	build_route(d, NK_PEER, "10.0.0.1/32", NULL, NULL);
+	build_attachment(d, "acct", "p0", NK_HOOK_NETKIT_PEER, false);
+	build_attachment(d, "fw", "p1", NK_HOOK_NETKIT_PEER, false);
+	nk_device_normalise(d);
+	return d;
+}
+
+static struct world empty_world(void)
+{
+	struct world w = { .prog_id = { 100, 101, 102, 103, 104, 105 } };
+
+	return w;
+}
+
+/* The plan as text, one operation a line, run on the way; checks the verdict. The text is good until the next call. */
+static const char *happens(const struct nk_device *d, struct world *w, enum nk_verdict expected)
+{
+	const struct nk_diff_env env = { world_prog_id, w };
+	static char text[4096];
+	struct nk_plan plan = { 0 };
+	enum nk_verdict verdict;
+	char line[200];
+	size_t len = 0;
+
+	text[0] = '\0';
+	assert_int_equal(nk_diff(d, w->exists ? &w->o : NULL, &env, &plan, &verdict), 0);
+	assert_string_equal(nk_verdict_name(verdict), nk_verdict_name(expected));
+	nk_plan_order(&plan);
+	for (size_t i = 0; i < plan.n; i++) {
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\n", nk_op_describe(&plan.ops[i], line, sizeof(line)));
+		world_apply(w, &plan.ops[i]);
+	}
+	nk_plan_clear(&plan);
+	return text;
+}
+
+/* A world in which d is real. */
+static struct world real(const struct nk_device *d)
+{
+	struct world w = empty_world();
+
+	happens(d, &w, NK_VERDICT_CREATE);
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	return w;
+}
+
+static void finish(struct nk_device *d, struct world *w)
+{
+	nk_device_unref(d);
+	world_clear(w);
+}
+
+static void a_new_device_is_opened_last(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = empty_world();
+
+	assert_string_equal(happens(d, &w, NK_VERDICT_CREATE),
+			    "create web-1\n"
+			    "attach acct (program p0) at netkit/peer of web-1\n"
+			    "attach fw (program p1) at netkit/peer of web-1\n"
+			    "add address 10.0.0.1/32 to web-1\n"
+			    "add address 10.0.0.2/32 to the peer of web-1\n"
+			    "add address fd00::2/128 to the peer of web-1\n"
+			    "add route 10.0.0.1/32 to the peer of web-1\n"
+			    "add route 0.0.0.0/0 via 10.0.0.1 to the peer of web-1\n"
+			    "open web-1\n"
+			    "add route 10.0.0.2/32 to web-1\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	finish(d, &w);
+}
+
+static void a_new_device_waits_for_its_programs(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = empty_world();
+
+	w.prog_id[1] = 0;
+	assert_string_equal(happens(d, &w, NK_VERDICT_BLOCKED), "");
+	finish(d, &w);
+}
+
+static void a_lost_link_comes_back_in_its_place(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	world_link_remove(&w, NK_HOOK_NETKIT_PEER, 0);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach acct (program p0) at netkit/peer of web-1, before link 4\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	finish(d, &w);
+}
+
+static void a_lost_required_link_closes_the_device(void **state)
+{
+	struct nk_device *d = web();
+	struct world w;
+
+	d->attachments[1].required = true;
+	w = real(d);
+	world_link_remove(&w, NK_HOOK_NETKIT_PEER, 1);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "close web-1\n"
+							       "attach fw (program p1) at netkit/peer of web-1\n"
+							       "open web-1\n"
+							       "add route 10.0.0.2/32 to web-1\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	world_link_remove(&w, NK_HOOK_NETKIT_PEER, 1);
+	w.prog_id[1] = 0;
+	assert_string_equal(happens(d, &w, NK_VERDICT_BLOCKED), "close web-1\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_BLOCKED), "");
+	finish(d, &w);
+}
+
+static void a_program_is_exchanged_in_place(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	w.prog_id[0] = 300;
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "update acct (to program p0) at netkit/peer of web-1\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	finish(d, &w);
+}
+
+static void another_order_is_made_while_closed(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+	struct nk_attachment first = d->attachments[0];
+
+	d->attachments[0] = d->attachments[1];
+	d->attachments[1] = first;
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "close web-1\n"
+							       "detach acct at netkit/peer of web-1\n"
+							       "attach acct (program p0) at netkit/peer of web-1\n"
+							       "open web-1\n"
+							       "add route 10.0.0.2/32 to web-1\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	finish(d, &w);
+}
+
+static void a_replacement_is_attached_before_the_old_goes(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	strcpy(d->attachments[1].name, "lb");
+	strcpy(d->attachments[1].program, "p2");
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach lb (program p2) at netkit/peer of web-1\n"
+							       "detach fw at netkit/peer of web-1\n");
+	finish(d, &w);
+}
+
+static void two_names_for_one_program_do_not_close_the_device(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	/* Two pins of one program: the kernel refuses the second attachment, and that is all that may happen. */
+	build_attachment(d, "again", "p2", NK_HOOK_NETKIT_PEER, false);
+	w.prog_id[2] = w.prog_id[0];
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach again (program p2) at netkit/peer of web-1\n");
+	finish(d, &w);
+}
+
+static void a_laxer_policy_comes_with_its_program(void **state)
+{
+	struct nk_device *d = web();
+	struct world w;
+
+	d->end[NK_PEER].policy = NK_POLICY_DROP;
+	d->n_attachments = 0;
+	w = real(d);
+	d->end[NK_PEER].policy = NK_POLICY_PASS;
+	d->n_attachments = 1;
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach acct (program p0) at netkit/peer of web-1\n"
+							       "set the peer's policy of web-1\n");
+	d->end[NK_PEER].policy = NK_POLICY_DROP;
+	d->n_attachments = 0;
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "set the peer's policy of web-1\n"
+							       "detach acct at netkit/peer of web-1\n");
+	finish(d, &w);
+}
+
+static void what_somebody_broke_is_put_back(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	strcpy(w.o.end[NK_PRIMARY].name, "oops");
+	world_addr_remove(&w, NK_PEER, &d->end[NK_PEER].addrs[0]);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE),
+			    "set name of web-1\n"
+			    "add address 10.0.0.2/32 to the peer of web-1\n"
+			    "add route 10.0.0.1/32 to the peer of web-1\n" /* went with the last IPv4 address */
+			    "add route 0.0.0.0/0 via 10.0.0.1 to the peer of web-1\n");
+	world_down(&w, NK_PRIMARY);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "open web-1\nadd route 10.0.0.2/32 to web-1\n");
+	world_down(&w, NK_PEER);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE),
+			    "set up of the peer of web-1\n"
+			    "add address fd00::2/128 to the peer of web-1\n"
+			    "add route 10.0.0.1/32 to the peer of web-1\n"
+			    "add route 0.0.0.0/0 via 10.0.0.1 to the peer of web-1\n");
+	finish(d, &w);
+}
+
+static void what_is_for_life_is_created_anew(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	d->mode = NK_MODE_L2;
+	assert_non_null(strstr(happens(d, &w, NK_VERDICT_RECREATE), "delete web-1\ncreate web-1\n"));
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	w.o.peer_in_place = false;
+	w.prog_id[0] = 0;
+	assert_string_equal(happens(d, &w, NK_VERDICT_BLOCKED), "");
+	w.prog_id[0] = 100;
+	happens(d, &w, NK_VERDICT_RECREATE);
+	finish(d, &w);
+}
+
+static void foreign_things_are_left_alone(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+	struct nk_prefix p;
+	struct nk_route r = { 0 };
+
+	nk_prefix_parse("192.0.2.1/24", &p);
+	world_addr_add(&w, NK_PEER, &p, false);
+	nk_prefix_parse("198.51.100.0/24", &r.to);
+	world_route_add(&w, NK_PRIMARY, &r, false);
+	world_link_insert(&w, NK_HOOK_NETKIT_PEER, 1, "", 999);
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	world_addr_add(&w, NK_PRIMARY, &p, true);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "remove address 192.0.2.1/24 from web-1\n");
+
+	w.o.grouped = false; /* the mark comes back */
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "set group of web-1\n");
+	w.o.marked = false;
+	assert_string_equal(happens(d, &w, NK_VERDICT_CONFLICT), "");
+	assert_string_equal(happens(NULL, &w, NK_VERDICT_OK), "");
+	w.o.marked = true;
+	strcpy(w.o.owner, "web-2");
+	assert_string_equal(happens(d, &w, NK_VERDICT_CONFLICT), "");
+	assert_string_equal(happens(NULL, &w, NK_VERDICT_DELETE), "delete web-2\n");
+	finish(d, &w);
+}
+
+static void what_stands_in_the_way_does_not_stop_the_rest(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+	struct nk_route r = { 0 };
+
+	world_down(&w, NK_PEER);
+	world_up(&w, NK_PEER);
+	nk_prefix_parse("0.0.0.0/0", &r.to);
+	world_route_add(&w, NK_PEER, &r, false); /* the container's own default route */
+	world_down(&w, NK_PRIMARY);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE),
+			    "add address fd00::2/128 to the peer of web-1\n"
+			    "add route 10.0.0.1/32 to the peer of web-1\n"
+			    "open web-1\n"
+			    "add route 10.0.0.2/32 to web-1\n"
+			    "add route 0.0.0.0/0 via 10.0.0.1 to the peer of web-1\n");
+	finish(d, &w);
+}
+
+static void unknown_chains_are_read_first(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	w.o.chains_known = false;
+	world_link_remove(&w, NK_HOOK_NETKIT_PEER, 0);
+	assert_string_equal(happens(d, &w, NK_VERDICT_INSPECT), "inspect web-1\n");
+	happens(d, &w, NK_VERDICT_CHANGE);
+	finish(d, &w);
+}
+
+static void an_unseen_peer_is_left_alone(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	world_addr_remove(&w, NK_PEER, &d->end[NK_PEER].addrs[0]);
+	w.o.end[NK_PEER].details = false;
+	world_link_remove(&w, NK_HOOK_NETKIT_PEER, 1);
+	assert_string_equal(happens(d, &w, NK_VERDICT_BLOCKED), "attach fw (program p1) at netkit/peer of web-1\n");
+	finish(d, &w);
+}
+
+static void the_order_of_phases_is_stable(void **state)
+{
+	static const uint8_t phases[] = { 9, 3, 3, 0, 9, 8, 3, 0 };
+	struct nk_plan plan = { 0 };
+
+	for (uint32_t i = 0; i < sizeof(phases); i++) {
+		struct nk_op op = { .phase = phases[i], .ifindex = i };
+
+		assert_int_equal(nk_plan_add(&plan, &op), 0);
+	}
+	nk_plan_order(&plan);
+	for (size_t i = 1; i < plan.n; i++)
+		assert_true(plan.ops[i - 1].phase < plan.ops[i].phase ||
+			    (plan.ops[i - 1].phase == plan.ops[i].phase && plan.ops[i - 1].ifindex < plan.ops[i].ifindex));
+	nk_plan_clear(&plan);
+}
+
+static void a_description_is_cut_where_the_room_ends(void **state)
+{
+	struct nk_op op = { .kind = NK_OP_SET, .what = NK_SET_MTU | NK_SET_NAME | NK_SET_GSO_MAX, .end = NK_PEER, .name = "web-1" };
+	char whole[100], part[10];
+
+	assert_string_equal(nk_op_describe(&op, whole, sizeof(whole)), "set name, MTU, GSO maximum of the peer of web-1");
+	assert_string_equal(nk_op_describe(&op, part, sizeof(part)), "set name,");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_new_device_is_opened_last),
+		cmocka_unit_test(a_new_device_waits_for_its_programs),
+		cmocka_unit_test(a_lost_link_comes_back_in_its_place),
+		cmocka_unit_test(a_lost_required_link_closes_the_device),
+		cmocka_unit_test(a_program_is_exchanged_in_place),
+		cmocka_unit_test(another_order_is_made_while_closed),
+		cmocka_unit_test(a_replacement_is_attached_before_the_old_goes),
+		cmocka_unit_test(two_names_for_one_program_do_not_close_the_device),
+		cmocka_unit_test(a_laxer_policy_comes_with_its_program),
+		cmocka_unit_test(what_somebody_broke_is_put_back),
+		cmocka_unit_test(what_is_for_life_is_created_anew),
+		cmocka_unit_test(foreign_things_are_left_alone),
+		cmocka_unit_test(what_stands_in_the_way_does_not_stop_the_rest),
+		cmocka_unit_test(unknown_chains_are_read_first),
+		cmocka_unit_test(an_unseen_peer_is_left_alone),
+		cmocka_unit_test(the_order_of_phases_is_stable),
+		cmocka_unit_test(a_description_is_cut_where_the_room_ends),
+	};
+
+	return cmocka_run_group_tests_name("diff", tests, NULL, NULL);
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The store on real files: what goes in comes out, what is not ours stays as it is, what a crash left is taken up, and older
+ * files are migrated. What fails in the middle is in test_store_faults.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/store_schema.h"
+#include "fault_vfs.h"
+#include "store_help.h"
+
+/* ---- what goes in comes out ---- */
+
+static void test_round_trip(void **state)
+{
+	char *text;
+
+	make_states();
+	text = reopened_contents();
+	assert_string_equal(text, text_second);
+	free(text);
+	assert_non_null(strstr(text_first, "\"cookie\": \"18446744073709551615\""));
+	assert_non_null(strstr(text_first, "\"start\": 4711"));
+	assert_non_null(strstr(text_first, "/etc/netkitd/state.d/b.json"));
+	assert_non_null(strstr(text_second, "\"tombstones\": [\"a\"]"));
+	assert_non_null(strstr(text_second, "\"revision\": 7"));
+	free_states();
+}
+
+static void test_empty(void **state)
+{
+	char *text = reopened_contents();
+	int fd;
+
+	assert_non_null(strstr(text, "\"revision\": 0"));
+	free(text);
+	/* A file of no bytes is a new one. */
+	empty_directory();
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	text = reopened_contents();
+	assert_non_null(strstr(text, "\"revision\": 0"));
+	free(text);
+	assert_int_equal(access(path, R_OK), 0);
+	text = directory_contents();
+	assert_null(strstr(text, "<state.db-"));
+	assert_null(strstr(text, "<state.db."));
+	free(text);
+}
+
+static void test_tombstones(void **state)
+{
+	const char *const names[] = { "a", "nobody" };
+	struct nk_change again = { 0 };
+	struct nk_store *s;
+	char *text;
+
+	make_states();
+	s = open_store();
+	put_device(document, "{\"name\":\"a\",\"peer\":{\"name\":\"a0\"}}", "", &again);
+	assert_int_equal(write_all(s, &again, 8), 0);
+	text = contents(s);
+	assert_non_null(strstr(text, "\"tombstones\": []"));
+	free(text);
+	nk_change_clear(&again);
+	assert_int_equal(nk_document_remove_device(document, "a", &again), 0);
+	assert_int_equal(write_all(s, &again, 9), 0);
+	assert_int_equal(nk_store_bury(s, names, 2), 0);
+	text = contents(s);
+	assert_non_null(strstr(text, "\"tombstones\": []"));
+	free(text);
+	nk_change_clear(&again);
+	nk_store_close(s);
+	free_states();
+}
+
+static void test_rollback(void **state)
+{
+	struct nk_store *s;
+	char *text;
+
+	make_states();
+	rewrite_first();
+	s = open_store();
+	assert_int_equal(nk_store_write(s, &second), -EINVAL);
+	assert_int_equal(nk_store_commit(s, 7), -EINVAL);
+	assert_int_equal(nk_store_begin(s), 0);
+	assert_int_equal(nk_store_begin(s), -EALREADY);
+	assert_int_equal(nk_store_write(s, &second), 0);
+	nk_store_rollback(s);
+	nk_store_rollback(s);
+	text = contents(s);
+	assert_string_equal(text, text_first);
+	free(text);
+	/* Closed in the middle. */
+	assert_int_equal(nk_store_begin(s), 0);
+	assert_int_equal(nk_store_write(s, &second), 0);
+	nk_store_close(s);
+	text = reopened_contents();
+	assert_string_equal(text, text_first);
+	free(text);
+	free_states();
+}
+
+static void test_many(void **state)
+{
+	struct nk_document *d = nk_document_new();
+	struct nk_change c = { 0 };
+	struct nk_store *s = open_store();
+	uint64_t revision;
+	struct stat st;
+	char wal[128];
+
+	for (int i = 0; i < 10000; i++) {
+		char text[1024];
+
+		snprintf(text, sizeof(text), "{\"name\":\"n%d\",\"peer\":{\"name\":\"eth0\",\"netns\":\"/%0*d\"}}", i, 500, i);
+		put_device(d, text, "", &c);
+	}
+	assert_int_equal(write_all(s, &c, 1), 0);
+	nk_change_clear(&c);
+	nk_document_free(d);
+	d = nk_document_new();
+	assert_int_equal(nk_store_load(s, d, &revision, why, sizeof(why)), 0);
+	assert_int_equal(nk_document_n_devices(d), 10000);
+	/* The log does not stay as long as its longest transaction: the next one cuts it. */
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_true(st.st_size > 4 << 20);
+	assert_int_equal(nk_document_remove_device(d, "n1", &c), 0);
+	assert_int_equal(write_all(s, &c, 2), 0);
+	nk_change_clear(&c);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_true(st.st_size <= 1 << 20);
+	nk_document_free(d);
+	nk_store_close(s);
+}
+
+/* ---- what is refused stays as it is ---- */
+
+static void write_file(const char *suffix, off_t at, const void *bytes, size_t n)
+{
+	char name[128];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s%s", path, suffix);
+	fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes, n, at), n);
+	close(fd);
+}
+
+static void test_refused(void **state)
+{
+	unsigned char garbage[5000];
+	struct stat st;
+
+	make_states();
+	for (size_t i = 0; i < sizeof(garbage); i++)
+		garbage[i] = (unsigned char)(i * 37 + 11);
+
+	empty_directory();
+	write_file("", 0, "x", 1);
+	assert_refused(-EBADMSG, "not an SQLite database");
+	write_file("", 0, garbage, sizeof(garbage));
+	assert_refused(-EBADMSG, "not an SQLite database");
+
+	rewrite_first();
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(truncate(path, 50), 0);
+	assert_refused(-EBADMSG, "damaged");
+	rewrite_first();
+	assert_int_equal(truncate(path, st.st_size - 4096), 0);
+	assert_refused(-EBADMSG, "damaged");
+	rewrite_first();
+	write_file("", 4096, garbage, 4096);
+	assert_refused(-EBADMSG, "damaged");
+
+	rewrite_first();
+	write_file("", 60, "\0\0\0\x63", 4);
+	assert_refused(-EPROTONOSUPPORT, "newer");
+	rewrite_first();
+	write_file("", 68, "\0\0\0\1", 4);
+	assert_refused(-EMEDIUMTYPE, "another program");
+
+	empty_directory();
+	write_file("", 0, "", 0);
+	write_file("-wal", 0, garbage, 64);
+	assert_refused(-EBADMSG, "log");
+	empty_directory();
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_refused(-EMEDIUMTYPE, "not a regular file");
+	assert_int_equal(rmdir(path), 0);
+	free_states();
+}
+
+/* A table is gone, though SQLite finds nothing wrong; then a row that does not decode. */
+static void edit(const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void test_refused_contents(void **state)
+{
+	static const char *const edits[] = {
+		"UPDATE device SET json='{\"name\":\"a\",\"mtu\":\"big\"}' WHERE name='a'",
+		"UPDATE device SET json='{\"name\":\"a\"' WHERE name='a'",
+		"UPDATE device SET name='x' WHERE name='a'",
+		"UPDATE program SET json='[]'",
+		"DELETE FROM meta",
+	};
+
+	make_states();
+	for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+		struct nk_document *d = nk_document_new();
+		uint64_t revision = 4242;
+		struct nk_store *s;
+
+		rewrite_first();
+		edit(edits[i]);
+		s = open_store();
+		assert_int_equal(nk_store_load(s, d, &revision, why, sizeof(why)), -EBADMSG);
+		assert_non_null(strstr(why, "damaged"));
+		assert_int_equal(revision, 4242);
+		nk_store_close(s);
+		nk_document_free(d);
+	}
+	rewrite_first();
+	edit("DROP TABLE tombstone");
+	assert_refused(-EBADMSG, "tombstone");
+	free_states();
+}
+
+static void test_one_owner(void **state)
+{
+	struct nk_store *s = open_store(), *other = NULL;
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(nk_store_open(path, &other, why, sizeof(why)) == -EBUSY && strstr(why, "running") ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	nk_store_close(s);
+	nk_store_close(open_store());
+}
+
+static void test_log_recovered(void **state)
+{
+	char wal[128], *text;
+	struct stat st;
+
+	make_states();
+	rewrite_first();
+	crash_after_commit(NULL);
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_true(st.st_size > 0);
+	text = reopened_contents();
+	assert_string_equal(text, text_second);
+	free(text);
+
+	/* With a log beside it, a file that is refused stays as it is too, and so does the log. */
+	rewrite_first();
+	crash_after_commit("PRAGMA user_version=99");
+	assert_refused(-EPROTONOSUPPORT, "newer");
+	rewrite_first();
+	crash_after_commit("PRAGMA application_id=5");
+	assert_refused(-EBADMSG, "contradict");
+	rewrite_first();
+	crash_after_commit("CREATE TABLE more(x); DROP TABLE tombstone");
+	assert_refused(-EBADMSG, "tombstone");
+
+	/* The log of a database that somebody took away does not belong to the next one. */
+	rewrite_first();
+	crash_after_commit(NULL);
+	assert_int_equal(unlink(path), 0);
+	text = reopened_contents();
+	assert_non_null(strstr(text, "\"revision\": 0"));
+	free(text);
+	free_states();
+}
+
+/* ---- migration ---- */
+
+static const char *later_steps[3];
+
+static struct nk_store_schema later(const char *second_step, const char *third_step)
+{
+	later_steps[0] = nk_store_schema.steps[0];
+	later_steps[1] = second_step;
+	later_steps[2] = third_step;
+	return (struct nk_store_schema){ .steps = later_steps, .n = 3 };
+}
+
+#define STEP2 "ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT ''"
+#define STEP3 "UPDATE device SET note='migrated'; CREATE INDEX device_note ON device(note)"
+
+static void test_migration(void **state)
+{
+	struct nk_store_schema schema = later(STEP2, STEP3), broken = later(STEP2, "UPDATE nothing SET x=1");
+	struct nk_store *s = NULL;
+	char *text;
+
+	make_states();
+	rewrite_first();
+	schema = later(STEP2, STEP3);
+	assert_int_equal(nk_store_open_as(path, &schema, &s, why, sizeof(why)), 0);
+	text = contents(s);
+	assert_string_equal(text, text_first);
+	free(text);
+	assert_int_equal(write_all(s, &second, 7), 0);
+	s = nk_store_close(s);
+	assert_refused(-EPROTONOSUPPORT, "schema 3");
+	assert_int_equal(nk_store_open_as(path, &schema, &s, why, sizeof(why)), 0);
+	text = contents(s);
+	assert_string_equal(text, text_second);
+	free(text);
+	s = nk_store_close(s);
+
+	/* A step that fails takes the ones before it back. */
+	rewrite_first();
+	broken = later(STEP2, "UPDATE nothing SET x=1");
+	assert_int_equal(nk_store_open_as(path, &broken, &s, why, sizeof(why)), -EBADMSG);
+	assert_null(s);
+	text = reopened_contents();
+	assert_string_equal(text, text_first);
+	free(text);
+
+	/* A new file goes through the same steps. */
+	empty_directory();
+	schema = later(STEP2, STEP3);
+	assert_int_equal(nk_store_open_as(path, &schema, &s, why, sizeof(why)), 0);
+	nk_store_close(s);
+	assert_refused(-EPROTONOSUPPORT, "schema 3");
+	free_states();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STORE_TEST(test_round_trip),
+		STORE_TEST(test_empty),
+		STORE_TEST(test_tombstones),
+		STORE_TEST(test_rollback),
+		STORE_TEST(test_many),
+		STORE_TEST(test_refused),
+		STORE_TEST(test_refused_contents),
+		STORE_TEST(test_one_owner),
+		STORE_TEST(test_log_recovered),
+		STORE_TEST(test_migration),
+	};
+
+	nk_fault_install();
+	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
