@@ -49,6 +49,16 @@ def netns():
             run("ip", "netns", "del", name)
 
 
+@pytest.fixture
+def no_udev():
+    """Hundreds of devices make thousands of events, with which udev would be busy for minutes, and all tests after it slow. Name it
+    before rpc, so that the devices go before udev comes back."""
+    units = ["systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"]
+    run("systemctl", "stop", *units)
+    yield
+    run("systemctl", "start", *reversed(units))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failure comes with what the daemon said lately."""

@@ -96,8 +96,8 @@ def test_mac_in_l2(rpc, netns):
     rpc.converge([pair(mode="l2", mac="02:00:00:00:00:0a", peer={"mac": "02:00:00:00:00:0b"})])
     assert link("web-1")["address"] == "02:00:00:00:00:0a"
     assert link("eth0", "web-1")["address"] == "02:00:00:00:00:0b"
-    # udev has seen the device by now, and keeps off.
-    run("udevadm", "settle")
+    # When udev has done what it does with a new device, the address is still ours.
+    run("udevadm", "wait", "--timeout=300", "/sys/class/net/web-1")
     assert link("web-1")["address"] == "02:00:00:00:00:0a"
     assert ping("10.0.0.2")
 

@@ -59,7 +59,7 @@ def test_restart_touches_nothing_that_is_right(rpc, netns):
     assert snapshot() == before
 
 
-def test_sigkill_in_the_middle_of_200_devices(rpc, netns):
+def test_sigkill_in_the_middle_of_200_devices(no_udev, rpc, netns):
     """Wherever it was, after the restart there are exactly the 200, whole, and nothing else."""
     netns("many")
     devices = [{"name": f"d{i}", "addresses": [f"10.2.{i}.1/32"],
