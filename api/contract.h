@@ -201,6 +201,14 @@ struct nk_view_op {
 	const char *text;                /* a line for a person */
 };
 
+/* Who did it. */
+struct nk_view_culprit {
+	uint32_t pid; /* thread group */
+	uint32_t uid;
+	const char *comm;
+	const char *cgroup; /* last part of its path; empty: the root */
+};
+
 /* What an event says beside its kind; 0 and NULL are not said. */
 struct nk_view_event_detail {
 	const char *message; /* a sentence for a person */
@@ -208,8 +216,7 @@ struct nk_view_event_detail {
 	int error;           /* positive errno */
 	const char *extack;
 	uint64_t took_us;    /* microseconds that a repair took */
-	int culprit_pid;
-	const char *culprit_comm;
+	const struct nk_view_culprit *culprit; /* NULL: not known */
 };
 
 struct nk_view_event {

@@ -265,6 +265,16 @@ static const struct nk_field view_plan_fields[] = {
 #undef V
 TABLE(nk_table_view_plan, "plan", struct nk_view_plan, view_plan_fields, "What a change does.");
 
+#define V struct nk_view_culprit
+static const struct nk_field view_culprit_fields[] = {
+	COUNT(V, pid, "Its process."),
+	COUNT(V, uid, "The user as whom it ran."),
+	WORDS(V, comm, "The name of that process."),
+	MAYBE_WORDS(V, cgroup, "Its control group, the last part of the path: systemd's unit. Absent: the root."),
+};
+#undef V
+PRIVATE(table_culprit, "culprit", struct nk_view_culprit, view_culprit_fields, "Who changed something.");
+
 #define V struct nk_view_event_detail
 static const struct nk_field view_event_detail_fields[] = {
 	MAYBE_WORDS(V, message, "A sentence for a person."),
@@ -272,8 +282,8 @@ static const struct nk_field view_event_detail_fields[] = {
 	{.name = "errno", .type = &nk_type_errno, .flags = NK_OMIT_EMPTY, NK_AT(V, error), .text = "What the kernel answered."},
 	MAYBE_WORDS(V, extack, "What the kernel said about it."),
 	MAYBE_COUNT(V, took_us, "How long a repair took, microseconds."),
-	MAYBE_COUNT(V, culprit_pid, "Which process changed it, where the kernel can tell."),
-	MAYBE_WORDS(V, culprit_comm, "The name of that process."),
+	{.name = "culprit", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, culprit), .table = &table_culprit,
+	 .text = "Who changed it, where the kernel can tell."},
 };
 #undef V
 TABLE(nk_table_view_event_detail, "event_detail", struct nk_view_event_detail, view_event_detail_fields,

@@ -24,21 +24,58 @@ struct nk_acct_value {
 };
 
 enum nk_watch_what {
-	NK_WATCH_LINK_RELEASED, /* the last reference went: a pin was removed, or a process without a pin ended */
+	NK_WATCH_LINK_RELEASED, /* the last reference went: a process without a pin ended */
 	NK_WATCH_LINK_DETACHED, /* by force, the link stays as an empty shell */
 	NK_WATCH_LINK_UPDATED,  /* its program was exchanged */
 	NK_WATCH_LINK_ATTACHED,
 	NK_WATCH_PROG_ATTACHED, /* by descriptor, without a link */
 	NK_WATCH_PROG_DETACHED,
+	NK_WATCH_PIN_REMOVED,   /* the last reference was a pin */
+	NK_WATCH_BPFFS_UNMOUNTED,
+	NK_WATCH_DEVICE_SET,    /* RTM_NEWLINK and RTM_SETLINK, ioctls, sysfs */
+	NK_WATCH_DEVICE_DELETED,
+	NK_WATCH_ADDR_ADDED,
+	NK_WATCH_ADDR_DELETED,
+	NK_WATCH_ROUTE_ADDED,
+	NK_WATCH_ROUTE_DELETED,
 };
-#define NK_WATCH_WHATS 6
+#define NK_WATCH_WHATS 14
 
-/* A record in the watcher's ring buffer: one change of a netkit chain that was not ours. */
-struct nk_watch_record {
-	__u32 what;    /* enum nk_watch_what */
-	__u32 ifindex; /* of the primary; 0 where only the link is known */
-	__u32 link_id; /* kernel id; 0 where there is none, or it is new */
-	__u32 pid;     /* thread group of who did it */
+/* Who did something, or was about to. */
+struct nk_culprit {
+	__u64 time_ns;   /* monotonic clock */
+	__u32 what;      /* enum nk_watch_what */
+	__u32 pid;       /* thread group */
 	__u32 uid;
 	char comm[16];
+	char cgroup[64]; /* last part of its path in cgroup2; empty: the root */
+};
+
+/*
+ * Who asked for a change of a network device, an address, a route or a pin last: the key of the map `suspects`. One request leaves
+ * several keys, since each of its consequences names it in another way.
+ */
+enum nk_suspect_by {
+	NK_SUSPECT_BY_IFINDEX,
+	NK_SUSPECT_BY_PORT,    /* rtnetlink's port id, which events of addresses and routes carry */
+	NK_SUSPECT_BY_NAME,
+	NK_SUSPECT_BY_LINK,    /* the address of a struct bpf_link whose pin was removed; 0: bpffs was unmounted */
+};
+
+struct nk_suspect_key {
+	__u32 netns; /* inode number of the namespace; 0: for pins */
+	__u32 by;    /* enum nk_suspect_by */
+	union {
+		__u64 number; /* ifindex, port id, address */
+		char name[16];
+	};
+};
+
+/* A record in the watcher's ring buffer: a change that was not ours, and of which the kernel sends no event. */
+struct nk_watch_record {
+	__u32 ifindex; /* chains: of the primary, 0 where only the link is known. DEVICE_SET: of the device in `netns` */
+	__u32 link_id; /* kernel id; 0 where there is none, or it is new */
+	__u32 netns;   /* DEVICE_SET: inode number of the namespace */
+	char name[16]; /* DEVICE_SET: of the device, where there is no ifindex */
+	struct nk_culprit who;
 };

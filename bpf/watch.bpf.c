@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The watcher: tells the daemon of every change of a netkit chain that the daemon did not make itself, once the change is done. Loaded
- * by daemon/kernel/watch.c, which leaves out the hooks that the running kernel doesn't have. It observes, and changes nothing.
+ * The watcher: tells the daemon of every change of a netkit chain that the daemon did not make itself, once the change is done, and notes
+ * who asks for other changes (suspect.bpf.h). Loaded by daemon/kernel/watch.c, which leaves out the hooks that the running
+ * kernel doesn't have. It observes, and changes nothing.
  *
  * Releasing and detaching a link are seen at entry and at exit: at entry the link still knows its device (one that has none is a shell
  * left behind by a device that is gone, of no interest), at exit the chain has changed. In between the link waits in `pending`.
@@ -9,6 +10,8 @@
  * first to leave count.
  */
 #include <linux/bpf.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
@@ -16,23 +19,6 @@
 #include "netkitd_bpf.h"
 
 #define E2BIG 7 /* a full hash map */
-
-/* Only what is read, relocated to the running kernel's layout at load. */
-struct net_device {
-	int ifindex;
-} __attribute__((preserve_access_index));
-
-struct bpf_link {
-	__u32 id;
-} __attribute__((preserve_access_index));
-
-struct netkit_link {
-	struct bpf_link link;
-	struct net_device *dev;
-	__u32 location;
-} __attribute__((preserve_access_index));
-
-struct bpf_prog;
 
 /* The daemon's thread group: what it does is not reported. */
 const volatile __u32 own_tgid = 0;
@@ -64,20 +50,44 @@ static __always_inline int is_own(void)
 	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
 }
 
-static __always_inline void report(__u32 what, __u32 ifindex, __u32 link_id)
+static __always_inline struct nk_watch_record *reserve(void)
 {
 	struct nk_watch_record *r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
 
-	if (!r) {
+	if (!r)
 		__sync_fetch_and_add(&lost, 1);
+	return r;
+}
+
+#include "suspect.bpf.h"
+
+struct bpf_link {
+	__u32 id;
+} __attribute__((preserve_access_index));
+
+struct netkit_link {
+	struct bpf_link link;
+	struct net_device *dev;
+	__u32 location;
+} __attribute__((preserve_access_index));
+
+struct bpf_prog;
+
+/* by NULL: the current task. */
+static __always_inline void report(__u32 what, __u32 ifindex, __u32 link_id, const struct nk_culprit *by)
+{
+	struct nk_watch_record *r = reserve();
+
+	if (!r)
 		return;
-	}
-	r->what = what;
 	r->ifindex = ifindex;
 	r->link_id = link_id;
-	r->pid = bpf_get_current_pid_tgid() >> 32;
-	r->uid = bpf_get_current_uid_gid();
-	bpf_get_current_comm(r->comm, sizeof(r->comm));
+	r->netns = 0;
+	r->name[0] = '\0';
+	if (by)
+		r->who = *by;
+	else
+		describe_current(&r->who, what);
 	bpf_ringbuf_submit(r, 0);
 }
 
@@ -110,10 +120,14 @@ static __always_inline void end(struct bpf_link *link)
 {
 	__u64 key = (__u64)link;
 	struct pending *p = bpf_map_lookup_elem(&pending, &key);
+	struct nk_culprit *by;
 
 	if (!p)
 		return;
-	report(p->what, p->ifindex, p->link_id);
+	by = unpinned_by(link);
+	if (!by || by->pid != own_tgid)
+		report(p->what, p->ifindex, p->link_id, by);
+	forget_unpinned(link);
 	bpf_map_delete_elem(&pending, &key);
 }
 
@@ -149,7 +163,7 @@ SEC("fexit/netkit_link_update")
 int BPF_PROG(link_update, struct bpf_link *link, struct bpf_prog *new_prog, struct bpf_prog *old_prog, int ret)
 {
 	if (!ret && !is_own())
-		report(NK_WATCH_LINK_UPDATED, primary_ifindex(link), BPF_CORE_READ(link, id));
+		report(NK_WATCH_LINK_UPDATED, primary_ifindex(link), BPF_CORE_READ(link, id), NULL);
 	return 0;
 }
 
@@ -157,7 +171,7 @@ SEC("fexit/netkit_link_attach")
 int BPF_PROG(link_attach, const union bpf_attr *attr, struct bpf_prog *prog, int ret)
 {
 	if (ret >= 0 && !is_own())
-		report(NK_WATCH_LINK_ATTACHED, BPF_PROBE_READ(attr, link_create.target_ifindex), 0);
+		report(NK_WATCH_LINK_ATTACHED, BPF_PROBE_READ(attr, link_create.target_ifindex), 0, NULL);
 	return 0;
 }
 
@@ -165,7 +179,7 @@ SEC("fexit/netkit_prog_attach")
 int BPF_PROG(prog_attach, const union bpf_attr *attr, struct bpf_prog *prog, int ret)
 {
 	if (!ret && !is_own())
-		report(NK_WATCH_PROG_ATTACHED, BPF_PROBE_READ(attr, target_ifindex), 0);
+		report(NK_WATCH_PROG_ATTACHED, BPF_PROBE_READ(attr, target_ifindex), 0, NULL);
 	return 0;
 }
 
@@ -173,7 +187,7 @@ SEC("fexit/netkit_prog_detach")
 int BPF_PROG(prog_detach, const union bpf_attr *attr, struct bpf_prog *prog, int ret)
 {
 	if (!ret && !is_own())
-		report(NK_WATCH_PROG_DETACHED, BPF_PROBE_READ(attr, target_ifindex), 0);
+		report(NK_WATCH_PROG_DETACHED, BPF_PROBE_READ(attr, target_ifindex), 0, NULL);
 	return 0;
 }
 

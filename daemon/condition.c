@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,9 +67,19 @@ void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *
 	o->drifting = false;
 }
 
+/* "ip deleted a link (pid 812, uid 0, session-3.scope)"; NULL: nobody knows who. */
+static const char *culprit_text(const struct nk_culprit *c, char *text, size_t size)
+{
+	if (!c)
+		return "it was changed by somebody else";
+	snprintf(text, size, "%s %s (pid %u, uid %u%s%s)", c->comm, nk_culprit_did(c), c->pid, c->uid, c->cgroup[0] ? ", " : "", c->cgroup);
+	return text;
+}
+
 void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d)
 {
 	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	char who[160];
 	bool changed;
 
 	nk_work_not_later(r->work, o);
@@ -79,12 +90,16 @@ void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct n
 	o->wait_delete = false;
 	o->unpinned = false;
 	changed = nk_object_set(r->devices, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+	if (changed || o->drifting)
+		o->right_since_us = nk_now_us();
 	if (o->drifting) {
 		f.took_us = o->noticed_us ? nk_now_us() - o->noticed_us : 0;
 		o->repairs++;
 		r->repairs++;
-		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "device %s: put right after %" PRIu64 ".%03" PRIu64 " ms", o->name,
-			 f.took_us / 1000, f.took_us % 1000);
+		f.culprit = o->culprit;
+		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "device %s: put right after %" PRIu64 ".%03" PRIu64 " ms%s%s", o->name,
+			 f.took_us / 1000, f.took_us % 1000, o->culprit ? "; " : "",
+			 o->culprit ? culprit_text(o->culprit, who, sizeof(who)) : "");
 	} else if (changed) {
 		nk_event(r->o.events, NK_EVENT_DEVICE_READY, &f, "device %s: ready", o->name);
 	}
@@ -102,7 +117,7 @@ void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct n
 void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n)
 {
 	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
-	char text[512], one[160];
+	char text[512], one[160], who[160];
 	size_t len = 0;
 
 	text[0] = '\0';
@@ -113,14 +128,8 @@ void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const str
 	if (n > 3)
 		snprintf(text + len, sizeof(text) - len, " and %zu more", n - 3);
 	o->drifting = true;
-	if (o->culprit) {
-		f.culprit_pid = o->culprit->pid;
-		f.culprit_comm = o->culprit->comm;
-		nk_event(r->o.events, NK_EVENT_DRIFT, &f, "device %s: %s by %s (pid %d, uid %u); to be done: %s", o->name, o->culprit->what,
-			 o->culprit->comm, o->culprit->pid, o->culprit->uid, text);
-	} else {
-		nk_event(r->o.events, NK_EVENT_DRIFT, &f, "device %s was changed by somebody else; to be done: %s", o->name, text);
-	}
+	f.culprit = o->culprit;
+	nk_event(r->o.events, NK_EVENT_DRIFT, &f, "device %s: %s; to be done: %s", o->name, culprit_text(o->culprit, who, sizeof(who)), text);
 }
 
 /* ---- to look at ---- */

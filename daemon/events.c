@@ -103,10 +103,12 @@ static void to_journal(const struct nk_event_info *info, const struct nk_event_f
 		add(&en, "NETKITD_EXTACK=%s", f->extack);
 	if (f->took_us)
 		add(&en, "NETKITD_TOOK_US=%" PRIu64, f->took_us);
-	if (f->culprit_pid)
-		add(&en, "NETKITD_CULPRIT_PID=%d", f->culprit_pid);
-	if (f->culprit_comm)
-		add(&en, "NETKITD_CULPRIT_COMM=%s", f->culprit_comm);
+	if (f->culprit) {
+		add(&en, "NETKITD_CULPRIT_PID=%u", f->culprit->pid);
+		add(&en, "NETKITD_CULPRIT_COMM=%s", f->culprit->comm);
+		add(&en, "NETKITD_CULPRIT_UID=%u", f->culprit->uid);
+		add(&en, "NETKITD_CULPRIT_CGROUP=%s", f->culprit->cgroup);
+	}
 	sd_journal_sendv(en.iov, en.n);
 	free(text);
 }
@@ -118,13 +120,17 @@ static void to_subscribers(struct nk_events *e, const struct nk_event_info *info
 					       .revision = f->revision,
 					       .error = f->error,
 					       .extack = f->extack,
-					       .took_us = f->took_us,
-					       .culprit_pid = f->culprit_pid,
-					       .culprit_comm = f->culprit_comm };
+					       .took_us = f->took_us };
+	struct nk_view_culprit culprit;
 	struct nk_view_event view = { .seq = e->seq, .time = nk_wall_us(), .kind = info->kind, .object = object, .detail = &detail };
 	json_t *params;
 	char *line;
 
+	if (f->culprit) {
+		culprit = (struct nk_view_culprit){ .pid = f->culprit->pid, .uid = f->culprit->uid, .comm = f->culprit->comm,
+						    .cgroup = f->culprit->cgroup };
+		detail.culprit = &culprit;
+	}
 	if (f->device)
 		snprintf(object, sizeof(object), "device/%s", f->device);
 	else if (f->program)

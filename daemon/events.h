@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "api/events.h"
+#include "bpf/netkitd_bpf.h"
 #include "daemon/server.h"
 
 struct nk_events;
@@ -24,8 +25,7 @@ struct nk_event_fields {
 	int error;            /* positive errno: ERRNO= */
 	const char *extack;   /* the kernel's words */
 	uint64_t took_us;     /* NETKITD_TOOK_US=: how long a repair took */
-	pid_t culprit_pid;    /* NETKITD_CULPRIT_PID= */
-	const char *culprit_comm;
+	const struct nk_culprit *culprit; /* NETKITD_CULPRIT_PID=, _COMM=, _UID=, _CGROUP= */
 };
 
 /* Tell an event. The sentence is for a person, without a final newline. */

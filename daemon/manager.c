@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Life and wiring of the manager (manager.h): what is made in which order, what the loop waits for, how the kernel's side reaches
- * reconcile. Decides nothing about devices.
+ * Life and wiring of the manager (manager.h): what is made in which order, and what the loop waits for. Decides nothing about devices.
  */
 #include "daemon/manager.h"
 
@@ -21,174 +20,7 @@
 #include "daemon/kernel/rtnl.h"
 #include "daemon/object.h"
 
-
-#define MANY 64            /* objects worked on after which memory is given back */
-#define EVENTS_A_TURN 1024 /* kernel messages before clients get their turn */
-
-/* ---- the kernel's side ---- */
-
-static void cache_changed(const char *owner, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	nk_reconcile_observed(m->reconcile, owner);
-}
-
-static void cache_name_free(const char *name, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	nk_reconcile_name_free(m->reconcile, name);
-}
-
-static void cache_netns_gone(int32_t nsid, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	nk_reconcile_netns_gone(m->reconcile, nsid);
-}
-
-static void feed(const struct nlmsghdr *h, int32_t nsid, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	if (nk_cache_feed(m->cache, h, nsid) == -ENOMEM)
-		nk_reconcile_resync(m->reconcile, "out of memory while reading events");
-}
-
-/* Take in what the kernel has told, at most `max` messages (0: all). Returns whether more waits. */
-static bool drain_monitor(struct nk_manager *m, unsigned max)
-{
-	int r;
-
-	/* During a snapshot the events wait in the socket: they are newer than it. */
-	if (nk_reconcile_resyncing(m->reconcile))
-		return false;
-	r = nk_monitor_read(m->monitor, max, feed, m);
-	if (r == -ENOBUFS)
-		nk_reconcile_resync(m->reconcile, "the kernel's events came faster than they could be read, and some are lost");
-	else if (r < 0)
-		nk_reconcile_resync(m->reconcile, strerror(-r));
-	return r == 1;
-}
-
-static void on_monitor(int fd, short what, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	(void)fd;
-	(void)what;
-	if (nk_reconcile_resyncing(m->reconcile)) {
-		/* Level-triggered: without this the loop would spin until the snapshot is in. */
-		event_del(m->on_monitor);
-		return;
-	}
-	drain_monitor(m, EVENTS_A_TURN);
-}
-
-static void touch_one(const struct nk_obs_device *o, int32_t peer_nsid, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	(void)peer_nsid;
-	nk_cache_chains_touched(m->cache, o->end[NK_PRIMARY].ifindex);
-}
-
-static void watch_told(const struct nk_watch_event *e, void *arg)
-{
-	struct nk_manager *m = arg;
-	uint32_t ifindex = e->ifindex;
-	const char *owner = e->link_id ? nk_cache_link_owner(m->cache, e->link_id, &ifindex) : NULL;
-	char name[NK_IFNAMSIZ] = "";
-
-	/* Reports were lost: anything may have changed. */
-	if (!e->ifindex && !e->link_id)
-		nk_cache_each(m->cache, touch_one, m);
-	if (owner)
-		strncpy(name, owner, sizeof(name) - 1);
-	if (name[0])
-		nk_reconcile_culprit(m->reconcile, name, e);
-	if (ifindex)
-		nk_cache_chains_touched(m->cache, ifindex);
-}
-
-static void on_watch(int fd, short what, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	(void)fd;
-	(void)what;
-	nk_watch_read(m->watch);
-}
-
-/* Without a watcher the chains are read from time to time. */
-static void on_poll(int fd, short what, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	(void)fd;
-	(void)what;
-	nk_cache_each(m->cache, touch_one, m);
-}
-
-static void on_mounts(int fd, short what, void *arg)
-{
-	struct nk_manager *m = arg;
-	struct epoll_event ev;
-
-	(void)what;
-	while (epoll_wait(fd, &ev, 1, 0) > 0)
-		;
-	nk_reconcile_netns_appeared(m->reconcile);
-}
-
-/* ---- the executor's results ---- */
-
-void nk_manager_feed_snapshot(struct nk_cache *cache, const struct nk_result *res)
-{
-	size_t at = 0;
-
-	while (at + 8 + sizeof(struct nlmsghdr) <= res->messages_len) {
-		const struct nlmsghdr *h = (const struct nlmsghdr *)(res->messages + at + 8);
-		int32_t nsid;
-
-		memcpy(&nsid, res->messages + at, sizeof(nsid));
-		nk_cache_feed(cache, h, nsid);
-		at += 8 + ((h->nlmsg_len + 7u) & ~(size_t)7);
-	}
-	for (size_t i = 0; i < res->n_chains; i++)
-		nk_cache_set_chain(cache, res->chains[i].ifindex, res->chains[i].hook, &res->chains[i].chain);
-	for (size_t i = 0; i < res->n_places; i++)
-		nk_cache_set_place(cache, res->places[i].device, res->places[i].nsid);
-}
-
-static void on_executor(int fd, short what, void *arg)
-{
-	struct nk_manager *m = arg;
-	struct nk_result *res;
-
-	(void)fd;
-	(void)what;
-	while ((res = nk_executor_next(m->executor))) {
-		switch (res->kind) {
-		case NK_JOB_PLAN:
-			/* The kernel told of everything the plan did before it acknowledged it: look with that in hand. */
-			drain_monitor(m, 0);
-			nk_reconcile_result(m->reconcile, res);
-			break;
-		case NK_JOB_SNAPSHOT:
-			nk_manager_feed_snapshot(m->cache, res);
-			if (!res->last)
-				break;
-			nk_cache_end_snapshot(m->cache);
-			nk_reconcile_resynced(m->reconcile, res->error);
-			event_add(m->on_monitor, NULL);
-			drain_monitor(m, 0);
-			break;
-		}
-		nk_result_free(res);
-	}
-}
+#define MANY 64 /* objects worked on after which memory is given back */
 
 /* ---- reconcile's side ---- */
 
@@ -274,7 +106,7 @@ static void reload(struct nk_manager *m)
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u);
 	nk_manager_read_state_d(m);
 	nk_manager_commit(m);
-	/* Some settings change without a word from the kernel (GSO and GRO sizes): a reload looks at everything anew. */
+	/* Who reloads wants everything looked at, whatever events said. */
 	nk_reconcile_resync(m->reconcile, NULL);
 	nk_reconcile_retry_all(m->reconcile);
 	m->told_ready = false; /* READY=1 again when it is reconciled */
@@ -318,7 +150,7 @@ static int open_mounts(struct nk_manager *m)
 
 static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 {
-	struct nk_cache_handlers ch = { cache_changed, cache_name_free, cache_netns_gone, m };
+	struct nk_cache_handlers ch = nk_manager_cache_handlers(m);
 	struct nk_executor_options xo = { .group = m->settings.group, .bpffs = m->settings.bpffs };
 	struct nk_reconcile_options ro = {
 		.base = m->base,
@@ -331,6 +163,8 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 		.wanted = wanted,
 		.arg = m,
 	};
+	dev_t dev;
+	ino_t ino;
 	int r;
 
 	m->cache = nk_cache_new(m->settings.group, &ch);
@@ -359,7 +193,9 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 	r = nk_reconcile_new(&ro, &m->reconcile);
 	if (r < 0)
 		return r;
-	r = nk_watch_open(watch_told, m, &m->watch, m->watch_why, sizeof(m->watch_why));
+	nk_rtnl_netns(m->queries, &dev, &ino);
+	m->netns_ino = (uint32_t)ino;
+	r = nk_watch_open(nk_manager_watch_told, m, &m->watch, m->watch_why, sizeof(m->watch_why));
 	if (r < 0) {
 		struct nk_event_fields f = { .error = -r };
 
@@ -431,17 +267,17 @@ static int open_events(struct nk_manager *m)
 	uint64_t dog_us = 0;
 	int r;
 
-	r = add_event(m, &m->on_monitor, nk_monitor_fd(m->monitor), EV_READ | EV_PERSIST, on_monitor);
+	r = add_event(m, &m->on_monitor, nk_monitor_fd(m->monitor), EV_READ | EV_PERSIST, nk_manager_on_monitor);
 	if (r == 0)
-		r = add_event(m, &m->on_executor, nk_executor_fd(m->executor), EV_READ | EV_PERSIST, on_executor);
+		r = add_event(m, &m->on_executor, nk_executor_fd(m->executor), EV_READ | EV_PERSIST, nk_manager_on_executor);
 	if (r == 0)
-		r = add_event(m, &m->on_mounts, m->mounts_fd, EV_READ | EV_PERSIST, on_mounts);
+		r = add_event(m, &m->on_mounts, m->mounts_fd, EV_READ | EV_PERSIST, nk_manager_on_mounts);
 	if (r == 0)
 		r = add_event(m, &m->on_run, -1, 0, on_run);
 	if (r == 0 && m->watch)
-		r = add_event(m, &m->on_watch, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, on_watch);
+		r = add_event(m, &m->on_watch, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, nk_manager_on_watch);
 	if (r == 0 && !m->watch) {
-		r = add_event(m, &m->on_poll, -1, EV_PERSIST, on_poll);
+		r = add_event(m, &m->on_poll, -1, EV_PERSIST, nk_manager_on_poll);
 		if (r == 0)
 			event_add(m->on_poll, &poll);
 	}

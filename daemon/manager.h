@@ -2,9 +2,9 @@
 #pragma once
 /*
  * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server, rpc. It
- * wires them together and turns requests into changes. Split over manager.c (life, wiring, kernel side), change.c (requests that
- * change, and the commit), wait.c (requests that wait), methods.c (requests that look) and statedir.c (files under state.d); only
- * these and main include this header.
+ * wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel tells), change.c
+ * (requests that change, and the commit), wait.c (requests that wait), methods.c (requests that look) and statedir.c (files under
+ * state.d); only these and main include this header.
  */
 #include <sys/queue.h>
 
@@ -64,6 +64,9 @@ struct nk_manager {
 	struct nk_rtnl *queries;     /* for what a request has to ask the kernel: never a dump */
 	struct nk_watch *watch;      /* NULL: chains are read from time to time */
 	char watch_why[200];         /* why there is no watcher */
+	uint32_t netns_ino;          /* of the daemon's network namespace, as the watcher names it */
+	const struct nlmsghdr *event; /* the one that is being taken in, or NULL; borrowed */
+	int32_t event_nsid;          /* where it comes from */
 	struct nk_executor *executor;
 	struct nk_reconcile *reconcile;
 	struct nk_events *events;
@@ -93,6 +96,17 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 struct nk_manager *nk_manager_free(struct nk_manager *m);
 /* Run until a signal ends it. 0 or -errno. */
 int nk_manager_run(struct nk_manager *m);
+
+/* ---- observe.c ---- */
+
+struct nk_cache_handlers nk_manager_cache_handlers(struct nk_manager *m);
+/* The watcher's callback, and the loop's; arg is the manager. */
+void nk_manager_watch_told(const struct nk_watch_event *e, void *arg);
+void nk_manager_on_monitor(int fd, short what, void *arg);
+void nk_manager_on_watch(int fd, short what, void *arg);
+void nk_manager_on_poll(int fd, short what, void *arg);
+void nk_manager_on_mounts(int fd, short what, void *arg);
+void nk_manager_on_executor(int fd, short what, void *arg);
 /* Put one part of a snapshot into the cache. */
 void nk_manager_feed_snapshot(struct nk_cache *cache, const struct nk_result *res);
 

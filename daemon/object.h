@@ -42,9 +42,10 @@ struct nk_object {
 
 	/* devices */
 	const struct nk_device *ready_as; /* the definition under which it was Ready: a difference from it is drift. Reference */
+	uint64_t right_since_us; /* monotonic: when it became right last, or was put right */
 	uint64_t noticed_us;  /* monotonic: the first kernel event since it was right; 0 for none */
 	bool drifting;        /* told as drift, not yet as repaired */
-	struct nk_watch_event *culprit; /* owned, or NULL */
+	struct nk_culprit *culprit; /* owned, or NULL */
 	uint32_t repairs;
 
 	/* programs */

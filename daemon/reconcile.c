@@ -161,7 +161,14 @@ void nk_reconcile_netns_gone(struct nk_reconcile *r, int32_t nsid)
 	nk_cache_each(r->o.cache, one_gone, &g);
 }
 
-void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_watch_event *e)
+uint64_t nk_reconcile_right_since_us(const struct nk_reconcile *r, const char *owner)
+{
+	const struct nk_object *o = nk_objects_find(r->devices, owner);
+
+	return o && o->ready_as && !o->culprit && !o->in_plan ? o->right_since_us : 0;
+}
+
+void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_culprit *who)
 {
 	struct nk_object *o = nk_objects_find(r->devices, owner);
 
@@ -170,7 +177,7 @@ void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struc
 	if (!o->culprit)
 		o->culprit = malloc(sizeof(*o->culprit));
 	if (o->culprit)
-		*o->culprit = *e;
+		*o->culprit = *who;
 }
 
 static void one_appeared(struct nk_object *o, void *arg)
@@ -344,8 +351,8 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		o->netns_gone = false;
 	}
 	/* The peer's RTM_DELLINK comes first, and its primary's always follows (netkit deletes both): what is to be done is to create,
-	 * not to delete what is going already. If it doesn't follow, the peer was moved. */
-	if (d && obs && !d->single && !obs->single && !obs->end[NK_PEER].ifindex && !o->wait_delete) {
+	 * not to delete what is going already. If it doesn't follow, the peer was moved; out of a namespace that died nobody moved it. */
+	if (d && obs && !d->single && !obs->single && !obs->end[NK_PEER].ifindex && (!o->wait_delete || o->netns_gone)) {
 		o->wait_delete = true;
 		nk_work_later(r->work, o, r->o.retry_min_ms);
 		return;
@@ -593,7 +600,7 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 	for (size_t i = 0; i < res->n_chains; i++)
 		nk_cache_set_chain(r->o.cache, res->chains[i].ifindex, res->chains[i].hook, &res->chains[i].chain);
 	for (size_t i = 0; i < res->n_places; i++)
-		nk_cache_set_place(r->o.cache, res->places[i].device, res->places[i].nsid);
+		nk_cache_set_place(r->o.cache, res->places[i].device, res->places[i].nsid, res->places[i].ino);
 
 	for (size_t i = 0; i < res->plan.n; i++) {
 		struct nk_object *o = op_object(r, &res->plan.ops[i]);

@@ -44,8 +44,10 @@ void nk_reconcile_program_changed(struct nk_reconcile *r, const char *name, uint
 void nk_reconcile_observed(struct nk_reconcile *r, const char *owner);
 void nk_reconcile_name_free(struct nk_reconcile *r, const char *name);
 void nk_reconcile_netns_gone(struct nk_reconcile *r, int32_t nsid);
+/* Since when this device is right, monotonic clock, if what happens to it now is drift of which nobody is known to be the culprit; else 0. */
+uint64_t nk_reconcile_right_since_us(const struct nk_reconcile *r, const char *owner);
 /* From the watcher: remembered as the culprit of the drift that is about to be seen. */
-void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_watch_event *e);
+void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_culprit *who);
 /* The set of mounts changed: devices that wait for a namespace may try again. */
 void nk_reconcile_netns_appeared(struct nk_reconcile *r);
 /* Try everything again now (reload). */

@@ -88,9 +88,10 @@ static int feed_nsid(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid)
 	r = nk_netns_read_nsid(h, &gone);
 	if (r < 0)
 		return r;
-	nk_cache_drop_namespace(c, gone);
+	/* While it is still known whose peers are there. */
 	if (c->handlers.netns_gone)
 		c->handlers.netns_gone(gone, c->handlers.arg);
+	nk_cache_drop_namespace(c, gone);
 	return 0;
 }
 
@@ -256,7 +257,7 @@ const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint
 	return NULL;
 }
 
-void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid)
+void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid, uint32_t ino)
 {
 	struct dev *dev = nk_cache_find(c, owner);
 
@@ -264,6 +265,7 @@ void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid)
 		return;
 	dev->placed = true;
 	dev->place = nsid;
+	dev->place_ino = ino;
 	nk_cache_judge_place(c, dev);
 }
 
@@ -281,6 +283,32 @@ int32_t nk_cache_peer_nsid(const struct nk_cache *c, const char *owner)
 	const struct dev *dev = nk_cache_find(c, owner);
 
 	return dev ? dev->peer_nsid : NK_NSID_NONE;
+}
+
+uint32_t nk_cache_place_ino(const struct nk_cache *c, const char *owner, int32_t nsid)
+{
+	const struct dev *dev = nk_cache_find(c, owner);
+
+	return dev && dev->placed && dev->place == nsid ? dev->place_ino : 0;
+}
+
+static bool is_end(const struct nk_obs_end *e, uint32_t ifindex, const char *name)
+{
+	return ifindex ? e->ifindex == ifindex : !strcmp(e->name, name);
+}
+
+const struct nk_obs_device *nk_cache_find_end(const struct nk_cache *c, uint32_t ino, uint32_t ifindex, const char *name)
+{
+	const struct link *link = !ino && ifindex ? nk_cache_link(c, NK_NSID_HOST, ifindex) : NULL;
+
+	if (!ino && ifindex)
+		return link && link->dev ? &link->dev->o : NULL;
+	for (const struct dev *dev = c->devs; dev; dev = dev->next) {
+		if (ino ? dev->place_ino == ino && dev->peer_nsid == dev->place && is_end(&dev->o.end[NK_PEER], ifindex, name)
+			: is_end(&dev->o.end[NK_PRIMARY], ifindex, name))
+			return &dev->o;
+	}
+	return NULL;
 }
 
 void nk_cache_each(const struct nk_cache *c, void (*fn)(const struct nk_obs_device *o, int32_t peer_nsid, void *arg), void *arg)

@@ -19,7 +19,7 @@ struct nk_cache_handlers {
 	void (*changed)(const char *owner, void *arg);
 	/* A link that isn't ours lost or left this name in the host's namespace: whoever waits for the name may try again. */
 	void (*name_free)(const char *name, void *arg);
-	/* A namespace is gone (RTM_DELNSID); comes before its devices' RTM_DELLINK. */
+	/* A namespace is gone (RTM_DELNSID): told before its devices are forgotten, and before their RTM_DELLINK. */
 	void (*netns_gone)(int32_t nsid, void *arg);
 	void *arg;
 };
@@ -45,8 +45,13 @@ void nk_cache_set_chain(struct nk_cache *c, uint32_t ifindex, enum nk_hook hook,
 void nk_cache_chains_touched(struct nk_cache *c, uint32_t ifindex);
 /* The chain that holds this link, by kernel id: owner name and ifindex of the primary, or NULL. Constant time not needed. */
 const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint32_t *ret_ifindex);
-/* Which nsid the document's namespace of this device has, as the executor found: decides peer_in_place. Unknown owner: ignored. */
-void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid);
+/* Which nsid and inode number (0: not known) the document's namespace of this device has, as the executor found: decides peer_in_place.
+ * Unknown owner: ignored. */
+void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid, uint32_t ino);
+/* The inode number of the namespace with this nsid, if it is the device's; 0: not known. */
+uint32_t nk_cache_place_ino(const struct nk_cache *c, const char *owner, int32_t nsid);
+/* The device that has an end with this ifindex (0: with this name) in the namespace with this inode number (0: the host's). Or NULL. */
+const struct nk_obs_device *nk_cache_find_end(const struct nk_cache *c, uint32_t ino, uint32_t ifindex, const char *name);
 
 /* The device of this owner name, or NULL. Valid until the next feed. */
 const struct nk_obs_device *nk_cache_get(const struct nk_cache *c, const char *owner);

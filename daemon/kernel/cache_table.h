@@ -41,6 +41,7 @@ struct dev {
 	struct link *link[NK_ENDS]; /* the peer's NULL until it is heard of */
 	int32_t peer_nsid; /* as the primary said, or as the peer was seen to go */
 	int32_t place;     /* where the document wants the peer, if `placed`; NK_NSID_NONE: that namespace is gone */
+	uint32_t place_ino; /* the inode number of that namespace; 0: not known, or the host's */
 	bool placed;
 	bool moved;     /* the peer left its namespace while it was watched */
 	bool searching; /* and the primary hasn't said yet where to */

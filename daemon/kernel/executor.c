@@ -15,6 +15,7 @@
 
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
+#include "daemon/kernel/netns.h"
 #include "daemon/kernel/rtnl.h"
 #include "daemon/kernel/worker.h"
 
@@ -280,14 +281,42 @@ int nk_result_add_chain(struct nk_result *res, uint32_t ifindex, enum nk_hook ho
 	return 0;
 }
 
-int nk_result_add_place(struct nk_result *res, const char *device, int32_t nsid)
+int nk_result_add_place(struct nk_result *res, const char *device, int32_t nsid, int netns)
 {
 	struct nk_place_report place = { .nsid = nsid };
+	struct nk_netns_identity id;
 
 	if (grow(&res->places, res->n_places, sizeof(*res->places)) < 0)
 		return -ENOMEM;
+	if (netns >= 0 && nk_netns_identify(netns, &id) == 0)
+		place.ino = (uint32_t)id.ino;
 	strncpy(place.device, device, sizeof(place.device) - 1);
 	res->places[res->n_places++] = place;
+	return 0;
+}
+
+int nk_result_add_message(struct nk_result *res, int32_t nsid, const struct nlmsghdr *h)
+{
+	size_t size = 2 * sizeof(int32_t) + (((size_t)h->nlmsg_len + 7) & ~(size_t)7);
+	unsigned char *at;
+
+	if (res->messages_len + size > res->messages_room) {
+		size_t room = res->messages_room ? 2 * res->messages_room : 4096;
+		unsigned char *larger;
+
+		while (room < res->messages_len + size)
+			room *= 2;
+		larger = realloc(res->messages, room);
+		if (!larger)
+			return -ENOMEM;
+		res->messages = larger;
+		res->messages_room = room;
+	}
+	at = res->messages + res->messages_len;
+	memset(at, 0, size);
+	memcpy(at, &nsid, sizeof(nsid));
+	memcpy(at + 2 * sizeof(int32_t), h, h->nlmsg_len);
+	res->messages_len += size;
 	return 0;
 }
 

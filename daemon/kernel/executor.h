@@ -59,6 +59,7 @@ struct nk_chain_report {
 struct nk_place_report {
 	char device[NK_IFNAMSIZ];
 	int32_t nsid;
+	uint32_t ino; /* inode number of that namespace; 0: the host's */
 };
 
 struct nk_result {
@@ -73,8 +74,8 @@ struct nk_result {
 	struct nk_chain_report *chains; size_t n_chains;
 	struct nk_place_report *places; size_t n_places;
 	struct nk_program_state *programs; size_t n_programs; /* loaded ones */
-	/* SNAPSHOT: messages to feed, each preceded by its nsid: { int32_t nsid; int32_t pad; struct nlmsghdr …, aligned to 8 } */
-	unsigned char *messages; size_t messages_len;
+	/* Messages to feed, of a SNAPSHOT, and of links that a PLAN inspected, each preceded by its nsid: { int32_t nsid; int32_t pad; struct nlmsghdr …, aligned to 8 } */
+	unsigned char *messages; size_t messages_len, messages_room;
 };
 
 /* The next result, or NULL when none waits. Free with nk_result_free. */

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "daemon/kernel/netkit_attr.h"
+#include "daemon/kernel/netns.h"
 
 /* More than the largest request takes (a pair with all its settings: 450 bytes), less than libnl's page to clear. */
 #define MSG_SIZE 1024
@@ -317,6 +318,15 @@ struct nl_msg *nk_msg_dump_links(bool netkit_only)
 struct nl_msg *nk_msg_get_link(uint32_t ifindex)
 {
 	return new_link_msg(RTM_GETLINK, 0, ifindex, 0, 0);
+}
+
+struct nl_msg *nk_msg_get_link_of(int32_t nsid, uint32_t ifindex)
+{
+	_msg_ struct nl_msg *msg = nk_msg_get_link(ifindex);
+
+	if (nsid == NK_NSID_HOST)
+		return msg ? finish(&msg, 0) : NULL;
+	return msg ? finish(&msg, nla_put_s32(msg, IFLA_TARGET_NETNSID, nsid)) : NULL;
 }
 
 struct nl_msg *nk_msg_find_link(const char *name)

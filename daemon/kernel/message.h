@@ -45,6 +45,8 @@ struct nl_msg *nk_msg_route(bool add, uint32_t ifindex, const struct nk_route *r
  * family (ifindex 0: all). */
 struct nl_msg *nk_msg_dump_links(bool netkit_only);
 struct nl_msg *nk_msg_get_link(uint32_t ifindex);
+/* The link of another namespace, by its nsid (NK_NSID_HOST: of the socket's own). */
+struct nl_msg *nk_msg_get_link_of(int32_t nsid, uint32_t ifindex);
 struct nl_msg *nk_msg_find_link(const char *name);
 struct nl_msg *nk_msg_dump_addrs(uint32_t ifindex);
 struct nl_msg *nk_msg_dump_routes(uint8_t family, uint32_t ifindex);

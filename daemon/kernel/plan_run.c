@@ -426,6 +426,8 @@ static void run_window(struct nk_run *run, size_t begin, size_t end)
 		run_delete(run, begin, end);
 		return;
 	}
+	if (nk_run_op(run, begin)->phase == NK_PHASE_INSPECT)
+		nk_run_inspect_links(run, begin, end);
 	for (size_t i = begin; i < end; i++) {
 		if (nk_run_wanted(run, i))
 			run_op(run, i);

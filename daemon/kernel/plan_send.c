@@ -249,7 +249,7 @@ void nk_run_check(struct nk_run *run, size_t begin, size_t end)
 		const struct nk_op *op = nk_run_op(run, i);
 		struct nk_run_device *d = nk_run_device(run, i);
 
-		/* Reading a chain harms nobody. Several operations of one device: the first asks. */
+		/* Looking harms nobody. Several operations of one device: the first asks. */
 		if (!d || d->failed || d->checked || !d->ifindex || op->kind == NK_OP_INSPECT ||
 		    (i > begin && nk_run_device(run, i - 1) == d))
 			continue;
@@ -260,6 +260,66 @@ void nk_run_check(struct nk_run *run, size_t begin, size_t end)
 	r = nk_rtnl_flush(run->w->host, run->w->batch, on_check_ack, on_check_answer, run);
 	if (r < 0)
 		nk_worker_renew_host(run->w);
+}
+
+/* ---- what the kernel keeps to itself ---- */
+
+static void on_inspect_answer(size_t index, const struct nlmsghdr *h, void *arg)
+{
+	struct nk_run *run = arg;
+	struct nk_run_device *d = nk_run_device(run, index);
+	struct nk_link_info info;
+	int32_t nsid = NK_NSID_HOST;
+
+	if (nk_parse_link(h, &info) < 0 || !info.netkit)
+		return;
+	if (info.primary) {
+		d->peer_ifindex = info.peer_ifindex;
+		d->peer_nsid = info.peer_nsid;
+	} else {
+		nsid = d->peer_nsid;
+	}
+	if (nk_result_add_message(run->res, nsid, h) < 0)
+		nk_run_fail_errno(run, index, -ENOMEM, NULL);
+}
+
+/* An end that is gone has its own event; a namespace that is gone, too. */
+static void on_inspect_ack(size_t index, int error, const char *extack, void *arg)
+{
+	(void)index;
+	(void)error;
+	(void)extack;
+	(void)arg;
+}
+
+static void flush_inspection(struct nk_run *run)
+{
+	if (!nk_batch_empty(run->w->batch) &&
+	    nk_rtnl_flush(run->w->host, run->w->batch, on_inspect_ack, on_inspect_answer, run) < 0)
+		nk_worker_renew_host(run->w);
+}
+
+static bool is_inspection(const struct nk_run *run, size_t i)
+{
+	return nk_run_op(run, i)->kind == NK_OP_INSPECT && nk_run_wanted(run, i) && nk_run_device(run, i)->ifindex;
+}
+
+void nk_run_inspect_links(struct nk_run *run, size_t begin, size_t end)
+{
+	for (size_t i = begin; i < end; i++) {
+		if (is_inspection(run, i)) {
+			nk_run_device(run, i)->peer_ifindex = 0;
+			add_message(run, i, nk_msg_get_link(nk_run_device(run, i)->ifindex));
+		}
+	}
+	flush_inspection(run);
+	for (size_t i = begin; i < end; i++) {
+		const struct nk_run_device *d = nk_run_device(run, i);
+
+		if (is_inspection(run, i) && d->peer_ifindex && d->peer_nsid != NK_NSID_NONE)
+			add_message(run, i, nk_msg_get_link_of(d->peer_nsid, d->peer_ifindex));
+	}
+	flush_inspection(run);
 }
 
 /* ---- namespaces ---- */
@@ -325,7 +385,7 @@ void nk_run_place(struct nk_run *run, size_t i)
 	if (op->dev->netns.kind != NK_NETNS_HOST &&
 	    (nk_netns_open(&op->dev->netns, &fd, NULL) < 0 || nk_netns_nsid(run->w->host, fd, &nsid) < 0))
 		return;
-	if (nk_result_add_place(run->res, op->name, nsid) < 0)
+	if (nk_result_add_place(run->res, op->name, nsid, fd) < 0)
 		nk_run_fail_errno(run, i, -ENOMEM, NULL);
 }
 
@@ -341,7 +401,7 @@ void nk_run_create(struct nk_run *run, size_t i)
 	d->ifindex = d->peer_ifindex = 0;
 	d->peer_nsid = nsid;
 	add_message(run, i, nk_msg_create(op->dev, run->w->group, nsid == NK_NSID_HOST ? -1 : d->netns));
-	if (nk_result_add_place(run->res, op->name, nsid) < 0)
+	if (nk_result_add_place(run->res, op->name, nsid, d->netns) < 0)
 		nk_run_fail_errno(run, i, -ENOMEM, NULL);
 }
 
@@ -455,7 +515,7 @@ static void visit(struct nk_run *run, size_t begin, size_t end)
 	if (!open_netns(run, begin, &nsid))
 		return;
 	if (nsid != d->peer_nsid) {
-		nk_result_add_place(run->res, d->name, nsid);
+		nk_result_add_place(run->res, d->name, nsid, d->netns);
 		nk_refuse(&f.error, NK_E_CONFLICT, -ESTALE, "the peer of %s is not in the namespace that its definition names", d->name);
 		nk_run_fail(run, begin, &f);
 		return;

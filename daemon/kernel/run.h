@@ -65,6 +65,8 @@ void nk_run_fail_errno(struct nk_run *run, size_t i, int error, const char *exta
  * operations from begin to end at once. One that is gone gets ifindex 0, one that is not ours fails.
  */
 void nk_run_check(struct nk_run *run, size_t begin, size_t end);
+/* For the inspections from begin to end: read both ends' links as they are now, without entering a namespace, and report them. */
+void nk_run_inspect_links(struct nk_run *run, size_t begin, size_t end);
 /* Put operation i's message into the host's batch; peers in other namespaces are left for nk_run_visits. */
 void nk_run_send(struct nk_run *run, size_t i);
 /* Send the host's batch and take the answers in. */

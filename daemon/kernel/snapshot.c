@@ -34,7 +34,6 @@ struct snapshot {
 	struct nk_worker *w;
 	const struct nk_job *job;
 	struct nk_result *part;     /* owned, being filled */
-	size_t messages_room;
 	struct followed *followed;  /* owned */
 	size_t n_followed, followed_room;
 	uint32_t *ifindexes;        /* owned, sorted: links of the host's namespace whose addresses and routes matter */
@@ -53,7 +52,6 @@ static int new_part(struct snapshot *s)
 		return -ENOMEM;
 	s->part->kind = NK_JOB_SNAPSHOT;
 	s->part->id = s->job->id;
-	s->messages_room = 0;
 	return 0;
 }
 
@@ -68,33 +66,6 @@ static int send_full(struct snapshot *s)
 		return -errno;
 	nk_worker_send(s->w, s->part);
 	return new_part(s);
-}
-
-/* Append a message behind its namespace, as executor.h says. */
-static int append(struct snapshot *s, const struct nlmsghdr *h)
-{
-	size_t size = 2 * sizeof(int32_t) + (((size_t)h->nlmsg_len + 7) & ~(size_t)7);
-	struct nk_result *part = s->part;
-	unsigned char *at;
-
-	if (part->messages_len + size > s->messages_room) {
-		size_t room = s->messages_room ? 2 * s->messages_room : 4096;
-		unsigned char *larger;
-
-		while (room < part->messages_len + size)
-			room *= 2;
-		larger = realloc(part->messages, room);
-		if (!larger)
-			return -ENOMEM;
-		part->messages = larger;
-		s->messages_room = room;
-	}
-	at = part->messages + part->messages_len;
-	memset(at, 0, size);
-	memcpy(at, &s->nsid, sizeof(s->nsid));
-	memcpy(at + 2 * sizeof(int32_t), h, h->nlmsg_len);
-	part->messages_len += size;
-	return 0;
 }
 
 static int compare_ifindexes(const void *a, const void *b)
@@ -140,7 +111,7 @@ static void on_host_link(size_t index, const struct nlmsghdr *h, void *arg)
 
 	(void)index;
 	if (!s->error)
-		s->error = append(s, h);
+		s->error = nk_result_add_message(s->part, s->nsid, h);
 	if (!s->error && !nk_parse_link(h, &info))
 		s->error = follow(s, &info);
 	if (!s->error)
@@ -162,7 +133,7 @@ static void on_message(size_t index, const struct nlmsghdr *h, void *arg)
 	if (h->nlmsg_type != RTM_NEWLINK && !matters(s, ifindex))
 		return;
 	if (!s->error)
-		s->error = append(s, h);
+		s->error = nk_result_add_message(s->part, s->nsid, h);
 	if (!s->error)
 		s->error = send_full(s);
 }
@@ -290,11 +261,11 @@ static int open_peer_netns(struct snapshot *s, const struct followed *f, int *re
 	int r;
 
 	if (d && !d->single && d->netns.kind == NK_NETNS_HOST) {
-		r = nk_result_add_place(s->part, f->owner, NK_NSID_HOST);
+		r = nk_result_add_place(s->part, f->owner, NK_NSID_HOST, -1);
 		if (r < 0)
 			return r;
 	} else if (d && !d->single && !nk_netns_open(&d->netns, &fd, NULL) && !nk_netns_nsid(s->w->host, fd, &nsid)) {
-		r = nk_result_add_place(s->part, f->owner, nsid);
+		r = nk_result_add_place(s->part, f->owner, nsid, fd);
 		if (r < 0)
 			return r;
 		if (nsid == f->peer_nsid) {

@@ -9,11 +9,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
-#include "bpf/netkitd_bpf.h"
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/libbpf_log.h"
 #include "watch.skel.h"
@@ -26,14 +26,29 @@ struct nk_watch {
 	void *arg;
 };
 
-static const char *const whats[NK_WATCH_WHATS] = {
-	[NK_WATCH_LINK_RELEASED] = "link released",
-	[NK_WATCH_LINK_DETACHED] = "link detached",
-	[NK_WATCH_LINK_UPDATED] = "program of a link exchanged",
-	[NK_WATCH_LINK_ATTACHED] = "link attached",
-	[NK_WATCH_PROG_ATTACHED] = "program attached",
-	[NK_WATCH_PROG_DETACHED] = "program detached",
-};
+#define SUSPECT_NS 3000000000ull /* older requests are not why something changes now */
+
+const char *nk_culprit_did(const struct nk_culprit *c)
+{
+	static const char *const did[NK_WATCH_WHATS] = {
+		[NK_WATCH_LINK_RELEASED] = "closed a link",
+		[NK_WATCH_LINK_DETACHED] = "detached a link",
+		[NK_WATCH_LINK_UPDATED] = "exchanged a link's program",
+		[NK_WATCH_LINK_ATTACHED] = "attached a link",
+		[NK_WATCH_PROG_ATTACHED] = "attached a program",
+		[NK_WATCH_PROG_DETACHED] = "detached a program",
+		[NK_WATCH_PIN_REMOVED] = "removed a pin",
+		[NK_WATCH_BPFFS_UNMOUNTED] = "unmounted bpffs",
+		[NK_WATCH_DEVICE_SET] = "changed a link",
+		[NK_WATCH_DEVICE_DELETED] = "deleted a link",
+		[NK_WATCH_ADDR_ADDED] = "added an address",
+		[NK_WATCH_ADDR_DELETED] = "deleted an address",
+		[NK_WATCH_ROUTE_ADDED] = "added a route",
+		[NK_WATCH_ROUTE_DELETED] = "deleted a route",
+	};
+
+	return c->what < NK_WATCH_WHATS ? did[c->what] : "changed something";
+}
 
 /* The kernel's own types, and those of netkit where it is a module (NULL where it isn't). */
 struct kernel_types {
@@ -83,12 +98,10 @@ static int tell(void *arg, void *data, size_t size)
 	struct nk_watch *w = arg;
 	struct nk_watch_event e;
 
-	if (size < sizeof(*r) || r->what >= NK_WATCH_WHATS)
+	if (size < sizeof(*r))
 		return 0;
-	e = (struct nk_watch_event){
-		.ifindex = r->ifindex, .link_id = r->link_id, .pid = r->pid, .uid = r->uid, .what = whats[r->what],
-	};
-	memcpy(e.comm, r->comm, sizeof(e.comm) - 1);
+	e = (struct nk_watch_event){ .ifindex = r->ifindex, .link_id = r->link_id, .netns = r->netns, .who = r->who };
+	memcpy(e.name, r->name, sizeof(e.name));
 	w->fn(&e, w->arg);
 	return 0;
 }
@@ -161,9 +174,41 @@ void nk_watch_read(struct nk_watch *w)
 
 	ring_buffer__consume(w->ring);
 	if (lost != w->lost) {
-		struct nk_watch_event e = { .what = "changes not told: too many at once" };
+		struct nk_watch_event e = { 0 };
 
 		w->lost = lost;
 		w->fn(&e, w->arg);
 	}
+}
+
+static int look_up(const struct nk_watch *w, const struct nk_suspect_key *key, uint64_t since_us, struct nk_culprit *ret)
+{
+	struct nk_culprit c;
+	struct timespec now;
+
+	if (bpf_map__lookup_elem(w->skel->maps.suspects, key, sizeof(*key), &c, sizeof(c), 0) < 0)
+		return -ENOENT;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (c.time_ns < since_us * 1000 || (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - c.time_ns > SUSPECT_NS)
+		return -ENOENT;
+	*ret = c;
+	return 0;
+}
+
+int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns, uint32_t ifindex, const char *name, uint32_t port,
+		     struct nk_culprit *ret)
+{
+	struct nk_suspect_key by_ifindex = { .netns = netns, .by = NK_SUSPECT_BY_IFINDEX, .number = ifindex };
+	struct nk_suspect_key by_port = { .netns = netns, .by = NK_SUSPECT_BY_PORT, .number = port };
+	struct nk_suspect_key by_name = { .netns = netns, .by = NK_SUSPECT_BY_NAME };
+
+	/* The port is of the one request that the event is about; of the link there may be others. */
+	if (port && look_up(w, &by_port, since_us, ret) == 0)
+		return 0;
+	if (ifindex && look_up(w, &by_ifindex, since_us, ret) == 0)
+		return 0;
+	if (!name)
+		return -ENOENT;
+	strncpy(by_name.name, name, sizeof(by_name.name) - 1);
+	return look_up(w, &by_name, since_us, ret);
 }

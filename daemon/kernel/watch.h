@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * Notices at once when somebody else changes a netkit chain: a small tracing program of ours (bpf/watch.bpf.c: fentry on netkit's
- * link release, link detach, link update, program attach and detach) reports through a ring buffer. What our own process does is not
- * reported. Where the kernel can't do it, nk_watch_open says so and the manager reads the chains from time to time.
+ * Notices at once when somebody else changes what the kernel sends no event of, a netkit chain above all, and knows who asked for the
+ * changes that do have events: small tracing programs of ours (bpf/watch.bpf.c) report through a ring buffer, and leave the names of those
+ * who ask in a map. What our own process does is not reported. Where the kernel can't do it, nk_watch_open says so and the manager
+ * reads the chains from time to time.
  */
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
+
+#include "bpf/netkitd_bpf.h"
 
 struct nk_watch;
 
 struct nk_watch_event {
-	uint32_t ifindex;  /* of the primary whose chain it is, 0 if only the link is known */
-	uint32_t link_id;  /* 0: by descriptor, or a new link. Both 0: records were lost, any chain may have changed */
-	pid_t pid;         /* thread group; a kworker's when the last reference went with a pin */
-	uid_t uid;
-	char comm[16];
-	const char *what;  /* "link released", "link detached", "program attached", … */
+	uint32_t ifindex;  /* chains: of the primary, 0 if only the link is known. NK_WATCH_DEVICE_SET: of the device, 0 if it is named */
+	uint32_t link_id;  /* 0: by descriptor, or a new link. Both 0, and no netns: records were lost, any chain may have changed */
+	uint32_t netns;    /* NK_WATCH_DEVICE_SET: inode number of the device's namespace; else 0 */
+	char name[16];     /* NK_WATCH_DEVICE_SET: of the device, if ifindex is 0 */
+	struct nk_culprit who;
 };
 
 typedef void (*nk_watch_fn)(const struct nk_watch_event *e, void *arg);
@@ -27,3 +29,12 @@ struct nk_watch *nk_watch_close(struct nk_watch *w);
 int nk_watch_fd(const struct nk_watch *w);
 /* Tell all that waits. */
 void nk_watch_read(struct nk_watch *w);
+
+/*
+ * Who asked lately for a change of the link `ifindex`, or of the one with this name (NULL: none), in the namespace with this inode
+ * number, or asked through this port (0: none), since since_us (monotonic)? 0 or -ENOENT. A request that failed is found as well.
+ */
+int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns, uint32_t ifindex, const char *name, uint32_t port,
+		     struct nk_culprit *ret);
+/* What somebody did, as a verb's past: "detached a link", "set the device". */
+const char *nk_culprit_did(const struct nk_culprit *c);

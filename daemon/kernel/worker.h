@@ -4,6 +4,7 @@
  * What the executor's thread works with, and its two kinds of work: plan_run.c and snapshot.c. Used by executor.c and those two
  * only; everything in here belongs to that thread, but for the two counters that stop it.
  */
+#include <linux/netlink.h>
 #include <stdatomic.h>
 
 #include "daemon/kernel/executor.h"
@@ -38,6 +39,9 @@ void nk_snapshot_run(struct nk_worker *w, const struct nk_job *job, struct nk_re
 
 /* Results grow. Each takes what it is given (chain, err) in any case; 0 or -ENOMEM. */
 int nk_result_add_chain(struct nk_result *res, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain);
-int nk_result_add_place(struct nk_result *res, const char *device, int32_t nsid);
+/* netns: a descriptor of that namespace, -1 for the host's. */
+int nk_result_add_place(struct nk_result *res, const char *device, int32_t nsid, int netns);
+/* A copy of the message, behind its namespace, as executor.h says. */
+int nk_result_add_message(struct nk_result *res, int32_t nsid, const struct nlmsghdr *h);
 int nk_result_add_program(struct nk_result *res, const struct nk_program_state *state);
 int nk_result_add_failure(struct nk_result *res, struct nk_failure *f);

@@ -37,7 +37,7 @@ enum nk_phase {
 #define NK_PHASES 10
 
 enum nk_op_kind {
-	NK_OP_INSPECT,  /* read what no event tells: the chains of ifindex, and which namespace the definition names */
+	NK_OP_INSPECT,  /* read what no event tells: the chains of ifindex, silent settings, which namespace the definition names */
 	NK_OP_CLOSE,    /* primary down */
 	NK_OP_DELETE,   /* the pair, then what is left of its pins */
 	NK_OP_UNPIN,    /* pins of a device that is gone */

@@ -363,8 +363,8 @@ static int snapshot(int argc, char **argv)
 static void print_event(const struct nk_watch_event *e, void *arg)
 {
 	(void)arg;
-	print(json_pack("{s:s,s:i,s:i,s:i,s:i,s:s}", "what", e->what, "ifindex", e->ifindex, "link", e->link_id, "pid", e->pid, "uid",
-			e->uid, "comm", e->comm));
+	print(json_pack("{s:s,s:i,s:i,s:i,s:i,s:s}", "what", nk_culprit_did(&e->who), "ifindex", e->ifindex, "link", e->link_id, "pid",
+			e->who.pid, "uid", e->who.uid, "comm", e->who.comm));
 }
 
 /* watch: prints "ready", then events until it is killed. */

@@ -44,6 +44,9 @@ HOST = {
     "txqueuelen": "ip link set web-1 txqueuelen 9",
     "ifalias": "ip link set web-1 alias somebody",
     "group": "ip link set web-1 group 5",
+    "GSO and GRO sizes": "ip link set web-1 gso_max_size 65536 gro_max_size 65536",
+    "link down by ioctl": "busybox ifconfig web-1 down",
+    "mtu by sysfs": "dd of=/sys/class/net/web-1/mtu if=/tmp/mtu",
     "policy": "ip link set dev web-1 type netkit blackhole",
     "peer policy": "ip link set dev web-1 type netkit peer blackhole",
     "an address of each family": "sh -c 'ip addr del 10.0.0.1/32 dev web-1; ip addr del fd00::1/128 dev web-1'",
@@ -57,6 +60,8 @@ PEER = {
     "link down": "ip link set eth0 down",
     "renamed": "ip link set eth0 name other",
     "mtu": "ip link set eth0 mtu 1300",
+    "GSO and GRO sizes": "ip link set eth0 gso_max_size 65536 gro_max_size 65536",
+    "link down by ioctl": "busybox ifconfig eth0 down",
     "an address of each family": "sh -c 'ip addr del 10.0.0.2/32 dev eth0; ip addr del fd00::2/128 dev eth0'",
     "addresses flushed": "ip addr flush dev eth0",
     "a route": "ip route del default dev eth0",
@@ -74,30 +79,36 @@ def repaired(rpc):
     return next(d for d in rpc.call("device.list")["devices"] if d["name"] == "web-1").get("repairs", 0)
 
 
+def told(rpc, command):
+    """The drift that was told names the program that did it."""
+    e = rpc.next_event()
+    while e["kind"] != "drift":
+        e = rpc.next_event()
+    name = "ip" if command.startswith("sh ") else command.split()[0]
+    assert e["object"] == "device/web-1"
+    assert e["detail"]["culprit"]["comm"] == name and e["detail"]["culprit"]["uid"] == 0, e
+    assert e["detail"]["culprit"]["cgroup"].endswith((".service", ".scope")), e
+
+
 @pytest.mark.parametrize("what", HOST)
 def test_host_side(web, what):
     want = whole()
     assert want[3] == {"10.0.0.1/32", "fd00::1/128"} and len(want[7]) == 2
+    open("/tmp/mtu", "w").write("1300")
+    web.call("event.subscribe")
     shell(HOST[what])
+    told(web, HOST[what])
     until(lambda: repaired(web) >= 1, f"the repair of {what}")
     until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
     assert ping("10.0.0.2") and ping("fd00::2")
 
 
-@pytest.mark.parametrize("ns,device", [(None, "web-1"), ("web-1", "eth0")])
-def test_offload_sizes_at_a_reload(web, ns, device):
-    """The kernel tells nobody when these change: they are looked at with everything else."""
-    want = whole()
-    shell(f"ip link set {device} gso_max_size 65536 gro_max_size 65536", ns)
-    assert whole() != want
-    run("systemctl", "reload", "netkitd")
-    until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
-
-
 @pytest.mark.parametrize("what", PEER)
 def test_in_the_container(web, what):
     want = whole()
+    web.call("event.subscribe")
     shell(PEER[what], "web-1")
+    told(web, PEER[what])
     until(lambda: repaired(web) >= 1, f"the repair of {what}")
     until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
     assert ping("10.0.0.2") and ping("fd00::2")
@@ -123,7 +134,9 @@ def test_a_link_detached(web, hook, name):
 def test_a_pin_removed(web):
     before = chain("web-1", "netkit/peer")
     pins = os.listdir(f"{PINS}/links")
-    os.unlink(f"{PINS}/links/web-1:peer:one")
+    web.call("event.subscribe")
+    run("rm", f"{PINS}/links/web-1:peer:one")
+    told(web, "rm")
     until(lambda: sorted(os.listdir(f"{PINS}/links")) == sorted(pins), "the pin")
     until(lambda: [p for p, _ in chain("web-1", "netkit/peer")] == [p for p, _ in before], "the same chain")
 
@@ -139,8 +152,8 @@ def test_the_culprit_is_named(web):
         if e["kind"] == "drift":
             drift = e
     assert drift["object"] == "device/web-1"
-    assert drift["detail"]["culprit_pid"] == p.pid
-    assert drift["detail"]["culprit_comm"] == "bpftool"
+    assert drift["detail"]["culprit"]["pid"] == p.pid
+    assert drift["detail"]["culprit"]["comm"] == "bpftool"
     while web.next_event()["kind"] != "repaired":
         pass
     entry = until(lambda: [e for e in journal("NETKITD_DEVICE=web-1") if e.get("NETKITD_EVENT") == "drift"
@@ -187,7 +200,12 @@ def test_drift_while_the_daemon_is_away_is_put_right_at_its_start(web):
 def test_a_namespace_that_dies_releases_its_device(rpc, netns):
     netns("web-1")
     rpc.converge([pair()])
+    rpc.call("event.subscribe")
     run("ip", "netns", "del", "web-1")
+    kinds = [rpc.next_event()["kind"]]
+    while kinds[-1] != "device-released":
+        kinds.append(rpc.next_event()["kind"])
+    assert "drift" not in kinds, "an owner that went is no drift"
 
     def state():
         return rpc.call("device.get", {"name": "web-1"})["condition"]["state"]

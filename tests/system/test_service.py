@@ -39,7 +39,9 @@ def test_reload_reads_state_d(rpc, netns):
         with open(path, "w") as f:
             json.dump({"programs": [program("next1")],
                        "devices": [pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}])]}, f)
+        looks = rpc.call("daemon.status")["counts"]["resyncs"]
         run("systemctl", "reload", "netkitd")
+        assert rpc.call("daemon.status")["counts"]["resyncs"] == looks + 1, "a reload looks at everything"
         assert ping("10.0.0.2") and len(chain("web-1", "netkit/peer")) == 1
         view = rpc.call("device.get", {"name": "web-1"})
         assert view["source"] == path

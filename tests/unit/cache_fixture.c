@@ -96,7 +96,7 @@ void feed_pair(void)
 {
 	feed_peer(RTM_NEWLINK);
 	feed_primary(RTM_NEWLINK);
-	nk_cache_set_place(cache, "web-1", 7);
+	nk_cache_set_place(cache, "web-1", 7, 0);
 }
 
 const struct nk_obs_device *web(void)

@@ -134,8 +134,8 @@ static void plans_and_events(void **state)
 	json_t *ops = json_pack("[o]", nk_table_encode(&nk_table_view_op, &op)), *json;
 	struct nk_view_plan plan = {.create = 1, .change = 2, .remove = 3, .unchanged = 4, .ops = ops};
 	struct nk_result_apply a = {.revision = 4, .converged = true};
-	struct nk_view_event_detail detail = {.message = "m", .revision = 7, .error = EBUSY, .extack = "x", .took_us = 1, .culprit_pid = 2,
-					      .culprit_comm = "ip"};
+	struct nk_view_culprit culprit = {.pid = 2, .uid = 0, .comm = "ip", .cgroup = "session-3.scope"};
+	struct nk_view_event_detail detail = {.message = "m", .revision = 7, .error = EBUSY, .extack = "x", .took_us = 1, .culprit = &culprit};
 	struct nk_view_event e = {.seq = 1, .time = 1500000, .kind = "drift", .object = "device/a", .detail = &detail};
 	struct nk_result_wait w = {.revision = 2};
 
@@ -146,7 +146,8 @@ static void plans_and_events(void **state)
 	becomes(nk_methods[NK_M_STATE_WAIT].result, &w, "{\"revision\":2,\"converged\":false,\"pending\":[]}");
 	becomes(&nk_table_view_event, &e,
 		"{\"seq\":1,\"time\":\"1970-01-01T00:00:01.500000Z\",\"kind\":\"drift\",\"object\":\"device/a\",\"detail\":{\"message\":\"m\","
-		"\"revision\":7,\"errno\":\"EBUSY\",\"extack\":\"x\",\"took_us\":1,\"culprit_pid\":2,\"culprit_comm\":\"ip\"}}");
+		"\"revision\":7,\"errno\":\"EBUSY\",\"extack\":\"x\",\"took_us\":1,"
+		"\"culprit\":{\"pid\":2,\"uid\":0,\"comm\":\"ip\",\"cgroup\":\"session-3.scope\"}}}");
 	json_decref(ops);
 	json_decref(json);
 }

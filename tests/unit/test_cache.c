@@ -61,9 +61,9 @@ static void peer_in_the_hosts_namespace(void **state)
 	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &primary));
 	assert_int_equal(nk_cache_peer_nsid(cache, "web-1"), NK_NSID_HOST);
 	assert_true(web()->end[NK_PEER].details);
-	nk_cache_set_place(cache, "web-1", NK_NSID_HOST);
+	nk_cache_set_place(cache, "web-1", NK_NSID_HOST, 0);
 	assert_true(web()->peer_in_place);
-	nk_cache_set_place(cache, "web-1", 3);
+	nk_cache_set_place(cache, "web-1", 3, 0);
 	assert_false(web()->peer_in_place);
 }
 
@@ -310,7 +310,7 @@ static void peer_moves_from_the_host(void **state)
 	primary.link = peer.ifindex = 11;
 	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &peer));
 	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &primary));
-	nk_cache_set_place(cache, "web-1", 7);
+	nk_cache_set_place(cache, "web-1", 7, 0);
 	assert_false(web()->peer_in_place);
 	peer.moved = true;
 	peer.new_nsid = 7;
@@ -404,7 +404,7 @@ static void primary_moves_away_and_back(void **state)
 	assert_true(told_changed("web-1"));
 	assert_null(nk_cache_get(cache, "web-1"));
 	feed_primary(RTM_NEWLINK);
-	nk_cache_set_place(cache, "web-1", 7);
+	nk_cache_set_place(cache, "web-1", 7, 0);
 	check_pair();
 }
 
@@ -438,7 +438,7 @@ static void a_dead_namespace_is_nobodys_place(void **state)
 	struct link_spec s = primary_spec();
 
 	feed_pair();
-	nk_cache_set_place(cache, "web-1", 5);
+	nk_cache_set_place(cache, "web-1", 5, 0);
 	assert_false(web()->peer_in_place);
 	feed(NK_NSID_HOST, nsid_message(RTM_DELNSID, 5));
 	/* Whatever gets that number next. */

@@ -181,7 +181,7 @@ static void both_ends_in_any_interleaving(void **state)
 
 			feed_step(end, step[end]++);
 		}
-		nk_cache_set_place(cache, "web-1", 7);
+		nk_cache_set_place(cache, "web-1", 7, 0);
 		check_pair();
 		for (size_t end = 0; end < NK_ENDS; end++) {
 			assert_int_equal(web()->end[end].n_addrs, 1);
@@ -233,7 +233,7 @@ static void feed_anything(void)
 		feed(nsid, nsid_message(RTM_DELNSID, (int32_t)random_below(3)));
 		break;
 	case 5:
-		nk_cache_set_place(cache, random_name(), (int32_t)random_below(3) - 1);
+		nk_cache_set_place(cache, random_name(), (int32_t)random_below(3) - 1, 0);
 		break;
 	}
 }

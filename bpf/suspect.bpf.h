@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * Part of the watcher (watch.bpf.c includes it): who asks for changes of network devices, addresses and routes, and who removes
+ * pins. The kernel's own events tell what changed but not who did it, and come while the request still runs; so the request is noted
+ * at its entry, where the daemon finds it when the event arrives. Nobody is woken for that. Requests of those who may not change
+ * anything are left out, or anybody could put the blame on himself or hide another by asking often enough.
+ *
+ * Some settings change without an event (a device's group, alias and policy while it is down, its GSO and GRO sizes always):
+ * for those a record goes through the ring buffer when the request has succeeded.
+ */
+
+#define NLMSG_HEADER 16
+#define ATTRIBUTES_MAX 48
+#define BPF_FS_MAGIC 0xcafe4a11
+#define CAP_NET_ADMIN_BIT 12
+#define PF_WQ_WORKER 0x20
+#define UNMOUNT_NS 10000000000ull /* how long after an unmount of bpffs links are released because of it */
+
+struct ns_common {
+	unsigned int inum;
+} __attribute__((preserve_access_index));
+
+struct user_namespace {
+	int level;
+} __attribute__((preserve_access_index));
+
+struct net {
+	struct user_namespace *user_ns;
+	struct ns_common ns;
+} __attribute__((preserve_access_index));
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct kobject {
+	const char *name;
+} __attribute__((preserve_access_index));
+
+struct class {
+	const char *name;
+} __attribute__((preserve_access_index));
+
+struct device {
+	struct kobject kobj;
+	const struct class *class;
+} __attribute__((preserve_access_index));
+
+struct net_device {
+	int ifindex;
+	possible_net_t nd_net;
+	struct device dev;
+} __attribute__((preserve_access_index));
+
+struct sock_common {
+	possible_net_t skc_net;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+	struct sock *sk;
+	char cb[48];
+} __attribute__((preserve_access_index));
+
+struct netlink_skb_parms {
+	__u32 portid;
+} __attribute__((preserve_access_index));
+
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+
+struct cred {
+	kernel_cap_t cap_effective;
+	struct user_namespace *user_ns;
+} __attribute__((preserve_access_index));
+
+struct kernfs_node {
+	const char *name;
+} __attribute__((preserve_access_index));
+
+struct cgroup {
+	struct kernfs_node *kn;
+} __attribute__((preserve_access_index));
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+} __attribute__((preserve_access_index));
+
+struct task_struct {
+	unsigned int flags;
+	const struct cred *cred;
+	struct css_set *cgroups;
+} __attribute__((preserve_access_index));
+
+struct super_block {
+	unsigned long s_magic;
+} __attribute__((preserve_access_index));
+
+struct inode {
+	struct super_block *i_sb;
+	void *i_private;
+} __attribute__((preserve_access_index));
+
+struct dentry {
+	struct inode *d_inode;
+} __attribute__((preserve_access_index));
+
+struct vfsmount {
+	struct super_block *mnt_sb;
+} __attribute__((preserve_access_index));
+
+struct path {
+	struct vfsmount *mnt;
+} __attribute__((preserve_access_index));
+
+/* The newest ones: whoever asks looks within the second. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct nk_suspect_key);
+	__type(value, struct nk_culprit);
+} suspects SEC(".maps");
+
+static __always_inline void describe_current(struct nk_culprit *c, __u32 what)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	__builtin_memset(c, 0, sizeof(*c));
+	c->time_ns = bpf_ktime_get_ns();
+	c->what = what;
+	c->pid = bpf_get_current_pid_tgid() >> 32;
+	c->uid = bpf_get_current_uid_gid();
+	bpf_get_current_comm(c->comm, sizeof(c->comm));
+	bpf_probe_read_kernel_str(c->cgroup, sizeof(c->cgroup), BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, name));
+}
+
+static __always_inline void suspect_number(__u32 netns, __u32 by, __u64 number, const struct nk_culprit *c)
+{
+	struct nk_suspect_key key = { .netns = netns, .by = by };
+
+	key.number = number;
+	bpf_map_update_elem(&suspects, &key, c, BPF_ANY);
+}
+
+static __always_inline void suspect_name(__u32 netns, const char *name, const struct nk_culprit *c)
+{
+	struct nk_suspect_key key = { .netns = netns, .by = NK_SUSPECT_BY_NAME };
+
+	bpf_probe_read_kernel_str(key.name, sizeof(key.name), name);
+	bpf_map_update_elem(&suspects, &key, c, BPF_ANY);
+}
+
+/* CAP_NET_ADMIN in the host's user namespace, or in the one that the network namespace belongs to. */
+static __always_inline int may_change(struct net *net)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	struct user_namespace *ns = BPF_CORE_READ(cred, user_ns);
+
+	if (!(BPF_CORE_READ(cred, cap_effective.val) & (1ull << CAP_NET_ADMIN_BIT)))
+		return 0;
+	return ns == BPF_CORE_READ(net, user_ns) || BPF_CORE_READ(ns, level) == 0;
+}
+
+/* ---- rtnetlink ---- */
+
+/* What is read of a request. */
+struct request {
+	__u32 ifindex;
+	__u32 named;  /* where in the message its name stands; 0: nowhere */
+	__u32 silent; /* it has attributes of which a change may raise no event */
+};
+
+static __always_inline int what_of(__u16 type)
+{
+	switch (type) {
+	case RTM_NEWLINK:
+	case RTM_SETLINK:
+		return NK_WATCH_DEVICE_SET;
+	case RTM_DELLINK:
+		return NK_WATCH_DEVICE_DELETED;
+	case RTM_NEWADDR:
+		return NK_WATCH_ADDR_ADDED;
+	case RTM_DELADDR:
+		return NK_WATCH_ADDR_DELETED;
+	case RTM_NEWROUTE:
+		return NK_WATCH_ROUTE_ADDED;
+	case RTM_DELROUTE:
+		return NK_WATCH_ROUTE_DELETED;
+	}
+	return -1;
+}
+
+static __always_inline int is_silent(__u16 type)
+{
+	switch (type) {
+	case IFLA_IFALIAS:
+	case IFLA_GROUP:
+	case IFLA_LINKINFO:
+	case IFLA_GSO_MAX_SEGS:
+	case IFLA_GSO_MAX_SIZE:
+	case IFLA_GRO_MAX_SIZE:
+	case IFLA_GSO_IPV4_MAX_SIZE:
+	case IFLA_GRO_IPV4_MAX_SIZE:
+		return 1;
+	}
+	return 0;
+}
+
+/* Links, addresses and routes begin differently; the first two have their ifindex at the same place. */
+static __always_inline void read_request(const struct nlmsghdr *h, int what, struct request *r)
+{
+	const char *message = (const char *)h;
+	int of_link = what == NK_WATCH_DEVICE_SET || what == NK_WATCH_DEVICE_DELETED;
+	int of_route = what == NK_WATCH_ROUTE_ADDED || what == NK_WATCH_ROUTE_DELETED;
+	__u32 len = BPF_CORE_READ(h, nlmsg_len);
+	__u32 at = NLMSG_HEADER + (of_link ? sizeof(struct ifinfomsg) : of_route ? sizeof(struct rtmsg) : sizeof(struct ifaddrmsg));
+
+	__builtin_memset(r, 0, sizeof(*r));
+	if (!of_route)
+		bpf_probe_read_kernel(&r->ifindex, sizeof(r->ifindex), message + NLMSG_HEADER + 4);
+	if (!of_link && !of_route)
+		return;
+	for (int i = 0; i < ATTRIBUTES_MAX && at + sizeof(struct rtattr) <= len; i++) {
+		struct rtattr a = {};
+		__u16 type;
+
+		bpf_probe_read_kernel(&a, sizeof(a), message + at);
+		if (a.rta_len < sizeof(a))
+			return;
+		type = a.rta_type & 0x3fff;
+		if (of_route && type == RTA_OIF)
+			bpf_probe_read_kernel(&r->ifindex, sizeof(r->ifindex), message + at + sizeof(a));
+		if (of_link && type == IFLA_IFNAME && !r->ifindex)
+			r->named = at + sizeof(a);
+		if (of_link && is_silent(type))
+			r->silent = 1;
+		at += (a.rta_len + 3) & ~3;
+	}
+}
+
+SEC("fentry/rtnetlink_rcv_msg")
+int BPF_PROG(rtnetlink_entry, struct sk_buff *skb, struct nlmsghdr *h)
+{
+	int what = what_of(BPF_CORE_READ(h, nlmsg_type));
+	struct net *net = BPF_CORE_READ(skb, sk, __sk_common.skc_net.net);
+	__u32 netns = BPF_CORE_READ(net, ns.inum), port = 0;
+	struct nk_culprit c;
+	struct request r;
+
+	if (what < 0 || is_own() || !may_change(net))
+		return 0;
+	describe_current(&c, what);
+	read_request(h, what, &r);
+	if (r.ifindex)
+		suspect_number(netns, NK_SUSPECT_BY_IFINDEX, r.ifindex, &c);
+	else if (r.named)
+		suspect_name(netns, (const char *)h + r.named, &c);
+	bpf_probe_read_kernel(&port, sizeof(port),
+			      (char *)skb + bpf_core_field_offset(skb->cb) + bpf_core_field_offset(struct netlink_skb_parms, portid));
+	if (port)
+		suspect_number(netns, NK_SUSPECT_BY_PORT, port, &c);
+	return 0;
+}
+
+SEC("fexit/rtnetlink_rcv_msg")
+int BPF_PROG(rtnetlink_exit, struct sk_buff *skb, struct nlmsghdr *h, void *extack, int ret)
+{
+	struct nk_watch_record *record;
+	struct request r;
+
+	/* One that was made just now is nobody's yet. */
+	if (ret || what_of(BPF_CORE_READ(h, nlmsg_type)) != NK_WATCH_DEVICE_SET || BPF_CORE_READ(h, nlmsg_flags) & NLM_F_EXCL || is_own())
+		return 0;
+	read_request(h, NK_WATCH_DEVICE_SET, &r);
+	if (!r.silent || !(r.ifindex || r.named))
+		return 0;
+	record = reserve();
+	if (!record)
+		return 0;
+	record->ifindex = r.ifindex;
+	record->link_id = 0;
+	record->netns = BPF_CORE_READ(skb, sk, __sk_common.skc_net.net, ns.inum);
+	record->name[0] = '\0';
+	if (r.named)
+		bpf_probe_read_kernel_str(record->name, sizeof(record->name), (const char *)h + r.named);
+	describe_current(&record->who, NK_WATCH_DEVICE_SET);
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+/* ---- ioctl, sysfs ---- */
+
+struct ifreq;
+
+static __always_inline void note_ioctl(struct net *net, unsigned int cmd, const void *ifr)
+{
+	struct nk_culprit c;
+
+	switch (cmd) {
+	case SIOCSIFFLAGS:
+	case SIOCSIFMTU:
+	case SIOCSIFHWADDR:
+	case SIOCSIFTXQLEN:
+	case SIOCSIFNAME:
+	case SIOCSIFADDR:
+	case SIOCSIFNETMASK:
+	case SIOCDIFADDR:
+		break;
+	default:
+		return;
+	}
+	if (is_own() || !may_change(net))
+		return;
+	describe_current(&c, NK_WATCH_DEVICE_SET);
+	suspect_name(BPF_CORE_READ(net, ns.inum), ifr, &c);
+}
+
+SEC("fentry/devinet_ioctl")
+int BPF_PROG(inet_ioctl_entry, struct net *net, unsigned int cmd, struct ifreq *ifr)
+{
+	note_ioctl(net, cmd, ifr);
+	return 0;
+}
+
+SEC("fentry/dev_ioctl")
+int BPF_PROG(dev_ioctl_entry, struct net *net, unsigned int cmd, struct ifreq *ifr)
+{
+	note_ioctl(net, cmd, ifr);
+	return 0;
+}
+
+/* What is written to an attribute below /sys/class/net. */
+SEC("fentry/dev_attr_store")
+int BPF_PROG(sysfs_entry, struct kobject *kobj)
+{
+	struct device *device = (void *)kobj - bpf_core_field_offset(struct device, kobj);
+	struct net_device *dev = (void *)device - bpf_core_field_offset(struct net_device, dev);
+	struct nk_culprit c;
+	struct net *net;
+	char class[8] = "";
+
+	bpf_probe_read_kernel_str(class, sizeof(class), BPF_CORE_READ(device, class, name));
+	if (class[0] != 'n' || class[1] != 'e' || class[2] != 't' || class[3] || is_own())
+		return 0;
+	net = BPF_CORE_READ(dev, nd_net.net);
+	if (!may_change(net))
+		return 0;
+	describe_current(&c, NK_WATCH_DEVICE_SET);
+	suspect_number(BPF_CORE_READ(net, ns.inum), NK_SUSPECT_BY_IFINDEX, BPF_CORE_READ(dev, ifindex), &c);
+	return 0;
+}
+
+/* ---- pins ---- */
+
+SEC("fentry/vfs_unlink")
+int BPF_PROG(unlink_entry, void *idmap, struct inode *dir, struct dentry *dentry)
+{
+	struct nk_culprit c;
+
+	if (BPF_CORE_READ(dir, i_sb, s_magic) != BPF_FS_MAGIC)
+		return 0;
+	/* Our own are noted as well: the release that follows comes in a kernel thread, and is to be told from others'. */
+	describe_current(&c, NK_WATCH_PIN_REMOVED);
+	suspect_number(0, NK_SUSPECT_BY_LINK, (__u64)BPF_CORE_READ(dentry, d_inode, i_private), &c);
+	return 0;
+}
+
+SEC("fentry/path_umount")
+int BPF_PROG(umount_entry, struct path *path)
+{
+	struct nk_culprit c;
+
+	if (BPF_CORE_READ(path, mnt, mnt_sb, s_magic) != BPF_FS_MAGIC)
+		return 0;
+	describe_current(&c, NK_WATCH_BPFFS_UNMOUNTED);
+	suspect_number(0, NK_SUSPECT_BY_LINK, 0, &c);
+	return 0;
+}
+
+/* Who removed the pin of the link that a kernel thread releases now; NULL: nobody. */
+static __always_inline struct nk_culprit *unpinned_by(const void *link)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct nk_suspect_key key = { .by = NK_SUSPECT_BY_LINK };
+	struct nk_culprit *c;
+
+	if (!(BPF_CORE_READ(task, flags) & PF_WQ_WORKER))
+		return NULL;
+	key.number = (__u64)link;
+	c = bpf_map_lookup_elem(&suspects, &key);
+	if (c)
+		return c;
+	key.number = 0;
+	c = bpf_map_lookup_elem(&suspects, &key);
+	return c && bpf_ktime_get_ns() - c->time_ns < UNMOUNT_NS ? c : NULL;
+}
+
+/* The next link at this address is another one. */
+static __always_inline void forget_unpinned(const void *link)
+{
+	struct nk_suspect_key key = { .by = NK_SUSPECT_BY_LINK };
+
+	key.number = (__u64)link;
+	bpf_map_delete_elem(&suspects, &key);
+}
