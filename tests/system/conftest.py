@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Fixtures of the system tests: the running service, a connection to a daemon that holds nothing, network namespaces."""
+import json
 import os
 
 import pytest
 from tools import run, wait_for_daemon
+
+SETTINGS = "/etc/netkitd/netkitd.json"
+DROP_IN = "/run/systemd/system/netkitd.service.d/test.conf"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +29,28 @@ def rpc(service):
     c = wait_for_daemon()
     c.apply(mode="replace")
     c.close()
+
+
+@pytest.fixture
+def reconfigured(rpc):
+    """Run the daemon with settings of the test's own, and with lines in its unit's [Service]; the connection to it."""
+
+    def restart(settings=None, unit=()):
+        os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
+        with open(DROP_IN, "w") as f:
+            f.write("\n".join(["[Service]", *unit, ""]))
+        with open(SETTINGS, "w") as f:
+            json.dump(settings or {}, f)
+        run("systemctl", "daemon-reload")
+        run("systemctl", "restart", "netkitd")
+        return wait_for_daemon()
+
+    yield restart
+    for path in (DROP_IN, SETTINGS):
+        if os.path.exists(path):
+            os.unlink(path)
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", "netkitd")
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 speak to the daemon as any client would, and read back what it did with ip, bpftool and journalctl: never with our own code."""
 import json
 import os
+import queue
 import socket
 import subprocess
+import threading
 import time
 
 SOCKET = "/run/netkitd/netkitd.sock"
@@ -12,7 +14,7 @@ VERDICT = "/usr/lib/netkitd-tests/verdict.bpf.o"
 ACCT = "/usr/lib/netkitd/bpf/acct.bpf.o"
 DATABASE = "/var/lib/netkitd/netkitd.db"
 PINS = "/sys/fs/bpf/netkitd"
-PATIENCE = 20  # seconds: how long something may take that has to happen; no performance is meant
+PATIENCE = 240  # seconds: how long something may take that has to happen, on the slowest machine; no performance is meant
 
 
 def run(*args, check=True, input=None):
@@ -81,6 +83,49 @@ def until(what, why, timeout=PATIENCE):
         time.sleep(0.05)
 
 
+class Lines:
+    """What a program prints, a line at a time: none is lost, and nobody waits for ever for one that does not come."""
+
+    def __init__(self, *args, **more):
+        self.p = subprocess.Popen([str(a) for a in args], stdout=subprocess.PIPE, text=True, **more)
+        self.queue = queue.Queue()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.p.stdout:
+            self.queue.put(line.rstrip("\n"))
+        self.queue.put(None)
+
+    def next(self, why):
+        """The next line; `why` says what was waited for when none comes."""
+        try:
+            line = self.queue.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError(f"not within {PATIENCE} s: {why}") from None
+        assert line is not None, f"{self.p.args[0]} ended: {why}"
+        return line
+
+    def until(self, fits, why):
+        """All lines up to the first that fits."""
+        lines = []
+        while not lines or not fits(lines[-1]):
+            lines.append(self.next(why))
+        return lines
+
+    def close(self):
+        self.p.kill()
+        self.p.wait()
+        self.reader.join()
+        self.p.stdout.close()
+
+
+def hears(monitor, name):
+    """Does `ip monitor`, running as Lines, tell of a change of this device by now?"""
+    run("ip", "link", "set", name, "mtu", link(name)["mtu"] - 1)
+    return not monitor.queue.empty()
+
+
 class RpcError(Exception):
     def __init__(self, error):
         super().__init__(json.dumps(error))
@@ -135,7 +180,7 @@ class Rpc:
                 raise RpcError(reply["error"])
             return reply["result"]
 
-    def apply(self, devices=(), programs=(), mode="merge", wait=20000, **more):
+    def apply(self, devices=(), programs=(), mode="merge", wait=1000 * PATIENCE, **more):
         return self.call("state.apply", {"document": {"programs": list(programs), "devices": list(devices)}, "mode": mode,
                                          "wait_ms": wait, **more})
 
@@ -158,8 +203,13 @@ def main_pid():
     return int(run("systemctl", "show", "-P", "MainPID", "netkitd"))
 
 
-def journal(*matches, since=None):
-    out = run("journalctl", "-o", "json", "--no-pager", "-u", "netkitd", *(["--since", since] if since else []), *matches)
+def journal_now():
+    """Where the journal ends: what other tests left in it is before this."""
+    return run("journalctl", "-n", "0", "--show-cursor", "--no-pager").split("-- cursor: ")[1].strip()
+
+
+def journal(*matches, after=None):
+    out = run("journalctl", "-o", "json", "--no-pager", "-u", "netkitd", *([f"--after-cursor={after}"] if after else []), *matches)
     return [json.loads(line) for line in out.splitlines() if line.strip()]
 
 
@@ -182,7 +232,7 @@ def program(name, function=None, object=VERDICT):
     return {"name": name, "object": object, "program": function or name}
 
 
-def ping(address, ns=None, count=1, wait=2):
-    """Does it answer?"""
+def ping(address, ns=None, count=1, wait=10):
+    """Does it answer? Who expects that it does not says a shorter wait, in seconds."""
     cmd = [*(["ip", "netns", "exec", ns] if ns else []), "ping", "-n", "-q", "-c", str(count), "-W", str(wait), address]
     return subprocess.run(cmd, capture_output=True).returncode == 0
