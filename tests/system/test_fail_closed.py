@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Fail closed: no packet ever passes a half-built chain, at creation or re-creation. Shown by a capture on the host side while
 containers send from their first instant."""
+import socket
 import subprocess
 import time
 
 import pytest
-from tools import link, pair, ping, program, run, until
+from tools import Lines, link, pair, ping, program, run, until
 
-# Sends UDP to the host as fast as it may, from before the device is there, and never stops for an error.
+# Sends UDP to the host as fast as it may, from before the device is there, and never stops for an error. Says so when it begins.
 SENDER = """
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-n = 0
+print("begun", flush=True)
 while True:
     try:
-        s.sendto(b"x" * 32, ("10.4.255.254", 4444)); n += 1
+        s.sendto(b"x" * 32, ("10.4.255.254", 4444))
     except OSError:
         pass
     time.sleep(0.02)
@@ -23,6 +24,7 @@ while True:
 RAW = """
 import socket, struct, time
 payload = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 1, 0, 64, 17, 0, bytes([10, 4, 9, 9]), bytes([10, 4, 255, 254])) + struct.pack("!HHHH", 1, 4444, 8, 0)
+print("begun", flush=True)
 while True:
     try:
         s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
@@ -31,34 +33,58 @@ while True:
         pass
     time.sleep(0.02)
 """
+HOST = "10.4.255.254"
 
 
 class Capture:
-    """tcpdump on all host-side devices; counts what came from a container."""
+    """tcpdump on all host-side devices: what came from a container. The host's own packets are marks: what the capture shows before
+    one was there before it was sent, so nobody has to guess how long to wait."""
+
+    def __init__(self):
+        self.marks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.packets = []
 
     def __enter__(self):
-        self.p = subprocess.Popen(["tcpdump", "-n", "-l", "-i", "any", "udp", "port", "4444"], stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True)
-        self.p.stderr.readline()
-        until(lambda: "listening" in self.p.stderr.readline(), "tcpdump to listen")
-        time.sleep(0.5)
+        self.dump = Lines("tcpdump", "-n", "-l", "-i", "any", "udp", "port", "4444", stderr=subprocess.DEVNULL)
+        until(self.listens, "tcpdump to listen")
         return self
 
+    def listens(self):
+        self.marks.sendto(b"early", (HOST, 4444))
+        return not self.dump.queue.empty()
+
+    def seen(self):
+        """All packets of containers until now."""
+        self.marks.sendto(b"m" * 99, (HOST, 4444))
+        lines = self.dump.until(lambda l: f"IP {HOST}." in l and "length 99" in l, "the capture to show what is sent")
+        # A packet through lo is shown twice, leaving and arriving.
+        self.packets += [l for l in lines if f"IP {HOST}." not in l]
+        return self.packets
+
     def __exit__(self, *_):
-        time.sleep(0.5)
-        self.p.terminate()
-        self.packets = [l for l in self.p.stdout.read().splitlines() if "4444" in l]
+        try:
+            self.seen()
+        finally:
+            self.dump.close()
+            self.marks.close()
 
 
 def senders(names, code):
-    return [subprocess.Popen(["ip", "netns", "exec", n, "python3", "-c", code]) for n in names]
+    """One in each namespace, running."""
+    started = [Lines("ip", "netns", "exec", n, "python3", "-c", code) for n in names]
+    for s in started:
+        s.next("the sender to begin")
+    return started
 
 
-def stop(processes):
-    for p in processes:
-        p.kill()
-    for p in processes:
-        p.wait()
+def still_sending(running):
+    """Nobody gave up, so that what was not seen was not let through."""
+    return all(s.p.poll() is None for s in running)
+
+
+def stop(running):
+    for s in running:
+        s.close()
 
 
 def devices(n, programs):
@@ -80,18 +106,18 @@ def host_address():
 DROPPING = ["next1", "next2", "drop"]
 
 
-def test_fifty_containers_send_from_their_first_instant(rpc, netns, host_address):
+def test_fifty_containers_send_from_their_first_instant(no_udev, rpc, netns, host_address):
     names = [netns(f"n{i}") for i in range(50)]
     running = senders(names[:40], SENDER) + senders(names[40:], RAW)
     try:
-        time.sleep(2)
         with Capture() as capture:
-            rpc.converge(devices(50, DROPPING), [program(p) for p in DROPPING], wait=200000)
+            rpc.converge(devices(50, DROPPING), [program(p) for p in DROPPING])
             time.sleep(1)
             for i in range(0, 50, 5):
                 run("ip", "link", "del", f"d{i}")
-            until(lambda: all(link(f"d{i}") and "UP" in link(f"d{i}")["flags"] for i in range(50)), "all to be made again", 120)
+            until(lambda: all(link(f"d{i}") and "UP" in link(f"d{i}")["flags"] for i in range(50)), "all to be made again")
             time.sleep(1)
+            assert still_sending(running)
         assert capture.packets == []
     finally:
         stop(running)
@@ -102,12 +128,10 @@ def test_the_capture_sees_packets_when_the_chain_lets_them_pass(rpc, netns, host
     names = [netns(f"n{i}") for i in range(4)]
     running = senders(names[:2], SENDER) + senders(names[2:], RAW)
     try:
-        time.sleep(1)
         with Capture() as capture:
             rpc.converge(devices(4, ["next1", "next2"]), [program(p) for p in ("next1", "next2")])
-            time.sleep(2)
-        for i in range(4):
-            assert any(f"d{i} " in l for l in capture.packets), f"nothing seen on d{i}"
+            for i in range(4):
+                until(lambda: any(f"d{i} " in l for l in capture.seen()), f"a packet on d{i}")
     finally:
         stop(running)
 
@@ -120,6 +144,7 @@ def test_a_device_whose_program_does_not_load_stays_closed(rpc, netns, host_addr
             result = rpc.apply(devices(1, ["next1", "absent"]), [program("next1"), program("absent", "no_such_function")])
             assert not result["converged"]
             time.sleep(2)
+            assert still_sending(running)
         assert capture.packets == []
         assert not ping("10.4.0.2", wait=1)
     finally:
@@ -130,7 +155,7 @@ def test_the_container_cannot_open_a_closed_device(rpc, netns, host_address):
     """While the primary is down, what the container does to its own end changes nothing."""
     netns("n0")
     rpc.converge(devices(1, DROPPING), [program(p) for p in DROPPING])
-    running = senders(["n0"], RAW)
+    running = senders(["n0"], SENDER) + senders(["n0"], RAW)
     try:
         with Capture() as capture:
             for _ in range(20):
