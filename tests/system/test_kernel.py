@@ -3,12 +3,10 @@
 back; what the kernel then holds is read with ip and bpftool."""
 import json
 import os
-import signal
 import subprocess
-import time
 
 import pytest
-from tools import ACCT, ip, link, run
+from tools import ACCT, Lines, ip, link, run, until
 
 CHECK = "/usr/lib/netkitd-tests/kernel_check"
 REJECT = "/usr/lib/netkitd-tests/reject.bpf.o"
@@ -18,7 +16,7 @@ GROUP = 7700
 
 def check(*args, ok=True):
     """Run kernel_check; its results, one JSON object a line."""
-    r = subprocess.run([CHECK, *map(str, args)], capture_output=True, text=True, timeout=300)
+    r = subprocess.run([CHECK, *map(str, args)], capture_output=True, text=True)
     assert (r.returncode == 0) == ok, r.stdout + r.stderr
     return [json.loads(line) for line in r.stdout.splitlines()]
 
@@ -68,30 +66,16 @@ def places():
 
 @pytest.fixture
 def watcher():
-    """Starts the watcher; the returned function waits for an event that fits."""
-    p = subprocess.Popen([CHECK, "watch"], stdout=subprocess.PIPE, text=True)
-    assert p.stdout.readline() == "ready\n"
-    os.set_blocking(p.stdout.fileno(), False)
-    seen = []
+    """Starts the watcher; the returned function waits for an event that fits, and gives those up to it."""
+    told = Lines(CHECK, "watch")
+    assert told.next("the watcher to be ready") == "ready"
 
-    def wait_for(what, seconds=5):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            line = p.stdout.readline()
-            if line:
-                seen.append(json.loads(line))
-            for e in seen:
-                if e["what"] == what:
-                    seen.remove(e)
-                    return e
-            if not line:
-                time.sleep(0.02)
-        return None
+    def wait_for(**wanted):
+        lines = told.until(lambda line: wanted.items() <= json.loads(line).items(), f"an event with {wanted}")
+        return [json.loads(line) for line in lines]
 
     yield wait_for
-    p.send_signal(signal.SIGTERM)
-    p.wait()
-    p.stdout.close()
+    told.close()
 
 
 def create(n, *more):
@@ -272,8 +256,7 @@ def test_a_lost_link_comes_back_once(places, how):
         run("bpftool", "link", "detach", "id", link_id("t0:peer:pod_egress"))
     else:
         os.unlink(f"{PINS}/links/t0:peer:pod_egress")
-        while ("t0", "netkit/peer") in chains():
-            time.sleep(0.01)
+        until(lambda: ("t0", "netkit/peer") not in chains(), "the kernel to let go of the link")
     assert ("t0", "netkit/peer") not in chains()
     result = check("attach", "t0", ours()["t0"], 1, "pod_egress")[-1]
     assert not result["failures"]
@@ -284,31 +267,32 @@ def test_a_lost_link_comes_back_once(places, how):
 def test_the_watcher_sees_who_took_a_program_away(places, watcher):
     places(2)
     create(2)
-    while watcher("attached a link", 1):
-        pass
     held = link_id("t0:peer:pod_egress")
     p = subprocess.Popen(["bpftool", "link", "detach", "id", str(held)])
     p.wait()
-    event = watcher("detached a link")
+    event = watcher(what="detached a link")[-1]
     assert (event["link"], event["pid"], event["comm"], event["uid"]) == (held, p.pid, "bpftool", 0)
 
     held = link_id("t1:peer:pod_egress")
     p = subprocess.Popen(["rm", f"{PINS}/links/t1:peer:pod_egress"])
     p.wait()
-    event = watcher("removed a pin")
+    event = watcher(what="removed a pin")[-1]
     assert (event["link"], event["pid"], event["comm"], event["uid"]) == (held, p.pid, "rm", 0)
 
-    # Detaching what is detached, and a device that goes with its links, are no news.
+    # Detaching what is detached, and a device that goes with its links, are no news: the next there is comes after them.
     run("bpftool", "link", "detach", "pinned", f"{PINS}/links/t0:peer:pod_egress")
     run("ip", "link", "del", "t1")
-    assert watcher("detached a link", 0.5) is None and watcher("removed a pin", 0.5) is None
+    os.unlink(f"{PINS}/links/t1:primary:pod_ingress")
+    held = link_id("t0:primary:pod_ingress")
+    run("bpftool", "link", "detach", "id", held)
+    events = watcher(what="detached a link", link=held)
+    assert events[:-1] == []
 
 
 def test_the_watcher_sees_strangers_come(places, watcher):
     places(1)
     create(1)
-    while watcher("attached a link", 1):
-        pass
-    check("attach", "t0", ours()["t0"], 0, "pod_egress")
-    event = watcher("attached a link")
+    p = subprocess.Popen([CHECK, "attach", "t0", str(ours()["t0"]), "0", "pod_egress"], stdout=subprocess.DEVNULL)
+    assert p.wait() == 0
+    event = watcher(what="attached a link", pid=p.pid)[-1]
     assert event["ifindex"] == ours()["t0"] and event["comm"] == "netkitd-exec"
