@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 
 import pytest
 from tools import PINS, Rpc, RpcError, VERDICT, addresses, chain, link, pair, program, run, until, wait_for_daemon
@@ -37,8 +38,15 @@ def strangers(netns):
         subprocess.run(["ip", "link", "del", name], capture_output=True)
 
 
-def test_the_rest_of_the_host(rpc, netns, strangers):
+def settled_world():
+    """The kernel tells of a link's carrier a while after the link came."""
     before = world()
+    time.sleep(2)
+    return before if before == world() else None
+
+
+def test_the_rest_of_the_host(rpc, netns, strangers):
+    before = until(settled_world, "the host to be still")
     netns("web-1")
     rpc.converge([pair(attachments=[{"name": "fw", "hook": "netkit/peer", "program": "next1"}])], [program("next1")])
     run("ip", "link", "del", "web-1")
