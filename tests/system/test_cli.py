@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from tools import addresses, link, pair, program, run, until
+from tools import Lines, addresses, link, pair, program, run, until
 
 
 def cli(*args, input=None):
@@ -52,7 +52,7 @@ def test_set_delete_and_wait(rpc, netns):
     netns("web-1")
     r = cli("set", "-", input=json.dumps(pair()))
     assert r.returncode == 0, r.stderr
-    assert cli("wait", "--timeout", "20").returncode == 0
+    assert cli("wait").returncode == 0
     assert addresses("web-1") == {"10.0.0.1/32"}
     assert cli("set", "web-1", "mtu=1400").returncode == 0
     until(lambda: link("web-1")["mtu"] == 1400, "the MTU")
@@ -62,16 +62,15 @@ def test_set_delete_and_wait(rpc, netns):
 
 
 def test_watch_tells_events(rpc, document):
-    p = subprocess.Popen(["netkitd-cli", "-o", "json", "watch"], stdout=subprocess.PIPE, text=True)
-    until(lambda: rpc.call("daemon.status")["counts"]["subscribers"] == 1, "the subscription")
-    assert cli("apply", "--wait", document).returncode == 0
-    run("ip", "link", "del", "web-1")
-    kinds = []
-    while "repaired" not in kinds:
-        kinds.append(json.loads(p.stdout.readline())["kind"])
-    p.terminate()
-    p.wait()
-    assert "document-changed" in kinds and "drift" in kinds and kinds.index("drift") < kinds.index("repaired")
+    told = Lines("netkitd-cli", "-o", "json", "watch")
+    try:
+        until(lambda: rpc.call("daemon.status")["counts"]["subscribers"] == 1, "the subscription")
+        assert cli("apply", "--wait", document).returncode == 0
+        run("ip", "link", "del", "web-1")
+        kinds = [json.loads(l)["kind"] for l in told.until(lambda l: json.loads(l)["kind"] == "repaired", "the repair to be told")]
+    finally:
+        told.close()
+    assert "document-changed" in kinds and kinds.index("drift") < kinds.index("repaired")
 
 
 def test_a_thousand_devices_in_one_go(no_udev, rpc, netns):
@@ -137,3 +136,39 @@ def test_check_schema_and_help(rpc):
 def test_man_pages_are_installed(page):
     text = open(f"/usr/share/man/{page}").read()
     assert text.count(".TH ") == 1 and "DESCRIPTION" in text
+
+
+def complete(*words):
+    """What bash offers for the last of these words."""
+    script = """
+        . /usr/share/bash-completion/completions/netkitd-cli
+        complete -p netkitd-cli | grep -q ' -F _netkitd_cli ' || exit 1
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        _netkitd_cli
+        printf '%s\n' "${COMPREPLY[@]}"
+    """
+    return set(run("bash", "-c", script, "bash", "netkitd-cli", *words).split())
+
+
+def test_completion(rpc, netns, tmp_path):
+    netns("web-1")
+    rpc.converge([pair(), {"name": "left", "peer": {"name": "right"}}])
+    commands = complete("")
+    assert {"status", "apply", "plan", "get", "list", "set", "delete", "wait", "watch", "check", "schema"} <= commands
+    for command in commands:
+        assert cli(command, "--help").returncode == 0, command
+    assert complete("sta") == {"status"}
+    assert complete("apply", "--dr") == {"--dry-run"}
+    assert {"--wait", "--replace", "--help", "--socket"} <= complete("apply", "--")
+    assert "--wait" not in complete("--")
+    assert complete("-o", "") == {"table", "json"} == complete("--output", "=", "")
+    assert complete("list", "") == {"devices", "programs", "attachments"}
+    assert complete("get", "") == {"web-1", "left"} == complete("list", "attachments", "")
+    assert complete("delete", "web-1", "l") == {"left"}
+    assert complete("get", "web-1", "") == set()
+    assert complete("-s", "/run/no-such.sock", "get", "") == set()
+    assert complete("apply", f"{tmp_path}/") == set()
+    (tmp_path / "web.json").write_text("{}")
+    assert complete("apply", f"{tmp_path}/") == {f"{tmp_path}/web.json"}
+    for what in complete("schema", ""):
+        assert cli("schema", what).returncode == 0, what
