@@ -116,6 +116,17 @@ def test_in_the_container(web, what):
     assert ping("10.0.0.2") and ping("fd00::2")
 
 
+@pytest.mark.parametrize("ns,device,mac", [(None, "web-1", "02:00:00:00:00:0a"), ("web-1", "eth0", "02:00:00:00:00:0b")])
+def test_mac_in_l2(rpc, netns, ns, device, mac):
+    netns("web-1")
+    rpc.converge([pair(mode="l2", mac="02:00:00:00:00:0a", peer={"mac": "02:00:00:00:00:0b"})])
+    rpc.call("event.subscribe")
+    shell(f"ip link set {device} address 02:00:00:00:00:0c", ns)
+    told(rpc, "ip")
+    until(lambda: link(device, ns)["address"] == mac, "the address")
+    assert ping("10.0.0.2")
+
+
 def test_peer_moved_to_another_namespace(web, netns):
     netns("thief")
     run("ip", "-n", "web-1", "link", "set", "eth0", "netns", "thief")
