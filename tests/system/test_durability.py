@@ -73,6 +73,7 @@ def test_sigkill_in_the_middle_of_200_devices(no_udev, rpc, netns):
                 "peer": {"name": f"p{i}", "netns": "many", "addresses": [f"10.2.{i}.2/32"]}} for i in range(200)]
     reply = rpc.call("state.apply", {"document": {"programs": [program("next1")], "devices": devices}})
     until(lambda: len(netkits()) > 20, "the first devices")
+    os.kill(main_pid(), signal.SIGSTOP)
     assert len(netkits()) < 200, "the kill has to come in the middle"
     kill_daemon()
     c = wait_for_daemon()
@@ -87,13 +88,19 @@ def test_sigkill_in_the_middle_of_200_devices(no_udev, rpc, netns):
 
 
 def test_sigkill_in_the_middle_of_a_deletion_leaves_no_orphan(no_udev, rpc, netns):
+    """Devices with programs, because these take the kernel a while each."""
     netns("many")
-    rpc.converge([{"name": f"d{i}", "peer": {"name": f"p{i}", "netns": "many"}} for i in range(50)])
+    attachments = [{"name": "a", "hook": "netkit/peer", "program": "next1"}, {"name": "b", "hook": "netkit/primary", "program": "next1"}]
+    rpc.converge([{"name": f"d{i}", "peer": {"name": f"p{i}", "netns": "many"}, "attachments": attachments} for i in range(100)],
+                 [program("next1")])
     rpc.call("state.apply", {"document": {}, "mode": "replace"})
+    until(lambda: len(netkits()) < 100, "the first to be deleted")
+    os.kill(main_pid(), signal.SIGSTOP)
+    assert netkits() != [], "the kill has to come in the middle"
     kill_daemon()
     c = wait_for_daemon()
     until(lambda: netkits() == [], "all to be deleted")
-    assert c.call("device.list")["devices"] == []
+    assert c.call("device.list")["devices"] == [] and os.listdir(f"{PINS}/links") == []
 
 
 def stop():
