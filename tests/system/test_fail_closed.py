@@ -8,29 +8,28 @@ import time
 import pytest
 from tools import Lines, link, pair, ping, program, run, until
 
-# Sends UDP to the host as fast as it may, from before the device is there, and never stops for an error. Says so when it begins.
+# Sends to the host from all the namespaces it is given, from before a device is there, and never stops for an error. Says so when it
+# begins. One process for all: as many processes as containers leave nothing of the processors to whoever makes the devices.
 SENDER = """
-import socket, time
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-print("begun", flush=True)
-while True:
-    try:
-        s.sendto(b"x" * 32, ("10.4.255.254", 4444))
-    except OSError:
-        pass
-    time.sleep(0.02)
-"""
-# The same through an AF_PACKET socket, which needs neither address nor route and not even an interface that is up.
-RAW = """
-import socket, struct, time
+import os, socket, struct, sys, time
+kind, names = sys.argv[1], sys.argv[2:]
+# With kind raw, through sockets that need neither address nor route and not even an interface that is up.
 payload = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 1, 0, 64, 17, 0, bytes([10, 4, 9, 9]), bytes([10, 4, 255, 254])) + struct.pack("!HHHH", 1, 4444, 8, 0)
+sockets = []
+for name in names:
+    with open("/run/netns/" + name) as f:
+        os.setns(f.fileno(), os.CLONE_NEWNET)
+    sockets.append(socket.socket(socket.AF_PACKET if kind == "raw" else socket.AF_INET, socket.SOCK_DGRAM))
 print("begun", flush=True)
 while True:
-    try:
-        s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-        s.sendto(payload, ("eth0", 0x0800))
-    except OSError:
-        pass
+    for s in sockets:
+        try:
+            if kind == "raw":
+                s.sendto(payload, ("eth0", 0x0800))
+            else:
+                s.sendto(b"x" * 32, ("10.4.255.254", 4444))
+        except OSError:
+            pass
     time.sleep(0.02)
 """
 HOST = "10.4.255.254"
@@ -69,11 +68,10 @@ class Capture:
             self.marks.close()
 
 
-def senders(names, code):
-    """One in each namespace, running."""
-    started = [Lines("ip", "netns", "exec", n, "python3", "-c", code) for n in names]
-    for s in started:
-        s.next("the sender to begin")
+def sender(kind, names):
+    """Running."""
+    started = Lines("python3", "-I", "-S", "-c", SENDER, kind, *names)
+    started.next("the sender to begin")
     return started
 
 
@@ -108,7 +106,7 @@ DROPPING = ["next1", "next2", "drop"]
 
 def test_fifty_containers_send_from_their_first_instant(no_udev, rpc, netns, host_address):
     names = [netns(f"n{i}") for i in range(50)]
-    running = senders(names[:40], SENDER) + senders(names[40:], RAW)
+    running = [sender("udp", names[:40]), sender("raw", names[40:])]
     try:
         with Capture() as capture:
             rpc.converge(devices(50, DROPPING), [program(p) for p in DROPPING])
@@ -126,7 +124,7 @@ def test_fifty_containers_send_from_their_first_instant(no_udev, rpc, netns, hos
 def test_the_capture_sees_packets_when_the_chain_lets_them_pass(rpc, netns, host_address):
     """The same set-up with a passing chain: the test above can fail."""
     names = [netns(f"n{i}") for i in range(4)]
-    running = senders(names[:2], SENDER) + senders(names[2:], RAW)
+    running = [sender("udp", names[:2]), sender("raw", names[2:])]
     try:
         with Capture() as capture:
             rpc.converge(devices(4, ["next1", "next2"]), [program(p) for p in ("next1", "next2")])
@@ -138,7 +136,7 @@ def test_the_capture_sees_packets_when_the_chain_lets_them_pass(rpc, netns, host
 
 def test_a_device_whose_program_does_not_load_stays_closed(rpc, netns, host_address):
     names = [netns("n0")]
-    running = senders(names, SENDER) + senders(names, RAW)
+    running = [sender("udp", names), sender("raw", names)]
     try:
         with Capture() as capture:
             result = rpc.apply(devices(1, ["next1", "absent"]), [program("next1"), program("absent", "no_such_function")])
@@ -155,7 +153,7 @@ def test_the_container_cannot_open_a_closed_device(rpc, netns, host_address):
     """While the primary is down, what the container does to its own end changes nothing."""
     netns("n0")
     rpc.converge(devices(1, DROPPING), [program(p) for p in DROPPING])
-    running = senders(["n0"], SENDER) + senders(["n0"], RAW)
+    running = [sender("udp", ["n0"]), sender("raw", ["n0"])]
     try:
         with Capture() as capture:
             for _ in range(20):
