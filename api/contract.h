@@ -289,6 +289,7 @@ struct nk_settings {
 	char *state_dir;     /* "/var/lib/netkitd" */
 	char *bpffs;         /* "/sys/fs/bpf/netkitd": where our pins live */
 	char **admin_groups; size_t n_admin_groups; /* names of groups that may change, besides uid 0 */
+	char **object_dirs; size_t n_object_dirs; /* directories that object files may come from; none: anywhere */
 	uint32_t group;      /* IFLA_GROUP that marks our devices; the next 65535 collect what is to be deleted */
 	uint32_t max_clients;
 	uint32_t retry_min_ms, retry_max_ms; /* back-off of refused work */

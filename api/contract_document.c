@@ -22,44 +22,94 @@ const char *nk_path_problem(const char *text)
 	return text[0] == '/' ? NULL : "it does not begin with a slash";
 }
 
-static const char *function_problem(const char *text)
+/* Nothing but n hexadecimal digits? */
+static bool is_digest(const char *text, size_t n)
 {
-	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-	static const char more[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+	return strspn(text, "0123456789abcdef") == n && !text[n];
+}
 
-	if (!text[0])
-		return "it is empty";
-	if (!strchr(letters, text[0]) || text[strspn(text, more)])
-		return "letters, digits and underscores are expected, and no digit first";
-	return NULL;
+static const char *sha256_problem(const char *text)
+{
+	return is_digest(text, 64) ? NULL : "64 hexadecimal digits in lower case are expected, as sha256sum prints them";
+}
+
+static const char *tag_problem(const char *text)
+{
+	return is_digest(text, 16) ? NULL : "16 hexadecimal digits in lower case are expected";
 }
 
 /* ---- programs ---- */
+
+static const struct nk_field passed_fields[] = {
+	{.name = "id", .type = &nk_type_uint, .flags = NK_REQUIRED, NK_AT(struct nk_program, number), .min = 1, .max = UINT32_MAX,
+	 .text = "The kernel's number of the program."},
+	{.name = "tag", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_program, tag), .problem = tag_problem,
+	 .pattern = "^[0-9a-f]{16}$", .what = "a program's tag",
+	 .text = "The kernel's digest of its instructions, so that another program of its number is not taken for it."},
+	{.name = "boot_id", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_program, boot_id),
+	 .problem = nk_boot_id_problem, .what = "a boot id", .pattern = NK_BOOT_ID_PATTERN,
+	 .text = "The boot in which the number means something."},
+};
+
+/* A group of nk_program's members: it begins where the program begins. */
+static const struct nk_table table_passed = {
+	.name = "program_passed",
+	.text = "A program that was passed as a descriptor before. Taken back as it was given out, so that what `state.get` returns can be "
+		"applied again; it means something until the next boot only.",
+	.size = sizeof(struct nk_program),
+	NK_FIELDS(passed_fields),
+};
 
 static const struct nk_field program_fields[] = {
 	{.name = "name", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_program, name), .problem = nk_name_problem,
 	 .pattern = NAME_PATTERN, .what = "a name", .text = "What attachments call the program."},
 	{.name = "object", .type = &nk_type_string, NK_AT(struct nk_program, path),
 	 NK_WHEN(struct nk_program, source, NK_PROGRAM_OBJECT), .max = NK_PATH_BYTES, .problem = nk_path_problem, .pattern = "^/",
-	 .what = "an absolute path", .text = "The BPF object file that holds it. Needs `program`."},
+	 .what = "an absolute path",
+	 .text = "The BPF object file that holds it. Needs `program`. It is read when the document changes, at start and on reload: "
+		 "when it changed, all attachments get the new version, or none does and the old one stays."},
 	{.name = "program", .type = &nk_type_string, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_program, program), .max = 127,
-	 .problem = function_problem, .pattern = "^[A-Za-z_][A-Za-z0-9_]*$", .what = "a function's name",
+	 .problem = nk_identifier_problem, .pattern = NK_IDENTIFIER_PATTERN, .what = "a function's name",
 	 .text = "The function in the object file."},
+	{.name = "sha256", .type = &nk_type_chars, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_program, sha256), .problem = sha256_problem,
+	 .pattern = "^[0-9a-f]{64}$", .what = "a SHA-256 digest",
+	 .text = "Digest of the object file, hexadecimal. A file with another one is not loaded."},
+	{.name = "maps", .type = &nk_type_maps, .flags = NK_OMIT_EMPTY, NK_LIST_AT(struct nk_program, maps, n_maps),
+	 .text = "Maps that the object shares with others: for the map's name in the object, where an existing one is pinned. Its "
+		 "definition must be the same. The object's other maps are its own."},
+	{.name = "replace_maps", .type = &nk_type_bool, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_program, replace_maps),
+	 .text = "An upgrade takes over the contents of the old version's maps and is refused when the definition of one changed. "
+		 "With `true` such a map begins empty instead."},
 	{.name = "pin", .type = &nk_type_string, NK_AT(struct nk_program, path), NK_WHEN(struct nk_program, source, NK_PROGRAM_PIN),
 	 .max = NK_PATH_BYTES, .problem = nk_path_problem, .pattern = "^/", .what = "an absolute path",
 	 .text = "Where somebody else pinned it in a BPF file system; instead of `object` and `program`."},
+	{.name = "fd", .type = &nk_type_uint, NK_AT(struct nk_program, number), NK_WHEN(struct nk_program, source, NK_PROGRAM_FD), .min = 0,
+	 .max = 252,
+	 .text = "Over the socket, instead of these: which of the descriptors sent with the message (SCM_RIGHTS) is the program, from 0. "
+		 "netkitd pins it; accepted, it becomes `passed`."},
+	{.name = "passed", .type = &nk_type_object, .size = sizeof(struct nk_program), NK_WHEN(struct nk_program, source, NK_PROGRAM_ID),
+	 .table = &table_passed, .text = "What a passed descriptor becomes."},
 };
 
 static int program_finish(void *obj, const json_t *json, bool ok, struct nk_decode *d)
 {
-	bool object = json_object_get(json, "object"), pin = json_object_get(json, "pin");
-	bool program = json_object_get(json, "program");
+	static const char *const others[] = {"pin", "fd", "passed"};
+	static const char *const with_object[] = {"program", "sha256", "maps", "replace_maps"};
+	const char *from = json_object_get(json, "object") ? "object" : NULL;
 
-	if (pin && (object || program))
-		return nk_decode_problem_in(d, "pin", "a program has either \"pin\", or \"object\" and \"program\"");
-	if (!pin && !object)
-		return nk_decode_problem(d, "where is the program? \"object\" and \"program\", or \"pin\", are missing");
-	if (object && !program)
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		if (!json_object_get(json, others[i]))
+			continue;
+		if (from)
+			return nk_decode_problem_in(d, others[i], "a program has either this or \"%s\"", from);
+		from = others[i];
+	}
+	if (!from)
+		return nk_decode_problem(d, "where is the program? \"object\" and \"program\", or \"pin\" or \"fd\", are missing");
+	for (size_t i = 0; strcmp(from, "object") != 0 && i < sizeof(with_object) / sizeof(with_object[0]); i++)
+		if (json_object_get(json, with_object[i]))
+			return nk_decode_problem_in(d, with_object[i], "it is about an object file, and this program is of \"%s\"", from);
+	if (!strcmp(from, "object") && !json_object_get(json, "program"))
 		return nk_decode_problem(d, "member \"program\" is missing: which function of the object file?");
 	return 0;
 }
@@ -76,14 +126,16 @@ static void program_drop(void *obj)
 
 const struct nk_table nk_table_program = {
 	.name = "program",
-	.text = "A BPF program that netkitd can load: a function of an object file, or a pin.",
+	.text = "A BPF program that netkitd can load: a function of an object file, a pin, or a descriptor. It is loaded once and shared by "
+		"its attachments.",
 	.size = sizeof(struct nk_program),
 	NK_FIELDS(program_fields),
 	.create = program_create,
 	.drop = program_drop,
 	.finish = program_finish,
-	.schema = "{\"oneOf\": [{\"required\": [\"object\", \"program\"], \"properties\": {\"pin\": false}},"
-		  " {\"required\": [\"pin\"], \"properties\": {\"object\": false, \"program\": false}}]}",
+	.schema = "{\"oneOf\": [{\"required\": [\"object\", \"program\"]}, {\"required\": [\"pin\"]}, {\"required\": [\"fd\"]},"
+		  " {\"required\": [\"passed\"]}], \"dependentRequired\": {\"program\": [\"object\"], \"sha256\": [\"object\"],"
+		  " \"maps\": [\"object\"], \"replace_maps\": [\"object\"]}}",
 };
 
 /* ---- routes ---- */

@@ -13,3 +13,9 @@ extern const struct nk_table nk_table_route;
 /* An absolute path: NULL if it is good, else what is wrong. */
 const char *nk_path_problem(const char *text);
 #define NK_PATH_BYTES 4095
+/* A function or map in an object file: likewise. */
+const char *nk_identifier_problem(const char *text);
+#define NK_IDENTIFIER_PATTERN "^[A-Za-z_][A-Za-z0-9_]*$"
+/* A boot's id, as in /proc/sys/kernel/random/boot_id: likewise. */
+const char *nk_boot_id_problem(const char *text);
+#define NK_BOOT_ID_PATTERN "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"

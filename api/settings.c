@@ -32,6 +32,10 @@ static const char *group_problem(const char *text)
 static const struct nk_field admin_group_item = {
 	.type = &nk_type_string, NK_ITEM(char *), .max = 255, .problem = group_problem, .what = "a group's name"};
 
+static const struct nk_field object_dir_item = {
+	.type = &nk_type_string, NK_ITEM(char *), .max = NK_PATH_BYTES, .problem = nk_path_problem, .pattern = "^/",
+	.what = "an absolute path"};
+
 static const struct nk_field settings_fields[] = {
 	PATH(socket_path, "/run/netkitd/netkitd.sock", "The socket, when systemd does not pass one."),
 	{.name = "socket_group", .type = &nk_type_string, .flags = NK_DEFAULT, NK_AT(S, socket_group), .max = 255,
@@ -40,6 +44,9 @@ static const struct nk_field settings_fields[] = {
 	PATH(bpffs, "/sys/fs/bpf/netkitd", "Where the pins are: a directory in a BPF file system."),
 	{.name = "admin_groups", .type = &nk_type_list, NK_LIST_AT(S, admin_groups, n_admin_groups), .max = 64,
 	 .item = &admin_group_item, .text = "Whose members may change, besides uid 0. They must be able to connect, too."},
+	{.name = "object_dirs", .type = &nk_type_list, NK_LIST_AT(S, object_dirs, n_object_dirs), .max = 64, .item = &object_dir_item,
+	 .text = "Directories that object files may come from, with those below them. A symbolic link that leads out of its directory "
+		 "is not followed. Without this, anywhere."},
 	NUMBER(group, 1, 2147418111, 1852506112,
 	       "The interface group that marks netkitd's devices; the 65535 numbers behind it collect what is to be deleted. Nothing "
 	       "else may use them."),

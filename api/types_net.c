@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/contract_shared.h"
 #include "api/json.h"
-#include "api/table.h"
 #include "daemon/model/value.h"
 
 #define VALUE_SHOWN 64 /* bytes of a wrong value that are repeated to the sender */
@@ -282,7 +282,7 @@ static const struct nk_type type_cookie = {
 	.describe = cookie_describe,
 };
 
-static const char *boot_id_problem(const char *text)
+const char *nk_boot_id_problem(const char *text)
 {
 	if (strlen(text) != 36)
 		return "36 characters are expected, as in /proc/sys/kernel/random/boot_id";
@@ -298,8 +298,8 @@ static const char *boot_id_problem(const char *text)
 #define BOOT_ID_ROW                                                                                                            \
 	{                                                                                                                      \
 		.name = "boot_id", .type = &nk_type_chars, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_netns, boot_id),            \
-		.problem = boot_id_problem, .what = "a boot id",                                                               \
-		.pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",                                                      \
+		.problem = nk_boot_id_problem, .what = "a boot id",                                                               \
+		.pattern = NK_BOOT_ID_PATTERN,                                                      \
 		.text = "The boot in which the number means something. netkitd adds it when it accepts the document; a "       \
 			"reference from another boot is never followed."                                                       \
 	}

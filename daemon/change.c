@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/object_file.h"
+#include "daemon/kernel/passed.h"
 #include "daemon/kernel/rtnl.h"
 #include "daemon/manager.h"
 
@@ -104,6 +106,18 @@ static bool same_reference(const struct nk_netns *said, const struct nk_netns *k
 	return false;
 }
 
+/* The descriptors that came with the request. */
+static size_t collect_fds(const struct attempt *a, int fds[NK_FDS_MAX])
+{
+	size_t n = 0;
+
+	while (a->request && n < NK_FDS_MAX && nk_request_fd(a->request, n) >= 0) {
+		fds[n] = nk_request_fd(a->request, n);
+		n++;
+	}
+	return n;
+}
+
 /*
  * Make the namespace durable. A reference that the document already has is kept as it was accepted: re-sending a whole
  * document must not fail because one of its containers has gone since.
@@ -111,7 +125,7 @@ static bool same_reference(const struct nk_netns *said, const struct nk_netns *k
 static void accept_netns(struct attempt *a, struct nk_device *d, const struct nk_device *old, size_t i)
 {
 	int fds[NK_FDS_MAX];
-	size_t n = 0;
+	size_t n;
 	char pointer[128];
 
 	if (d->single || d->netns.kind == NK_NETNS_HOST)
@@ -130,10 +144,7 @@ static void accept_netns(struct attempt *a, struct nk_device *d, const struct nk
 	/* Files are read when nothing may run yet: a namespace that comes later is waited for. */
 	if (!a->request && d->netns.kind != NK_NETNS_PID)
 		return;
-	while (a->request && n < NK_FDS_MAX && nk_request_fd(a->request, n) >= 0) {
-		fds[n] = nk_request_fd(a->request, n);
-		n++;
-	}
+	n = collect_fds(a, fds);
 	if (i == SIZE_MAX)
 		snprintf(pointer, sizeof(pointer), "%s/peer/netns", a->pointer);
 	else
@@ -172,15 +183,35 @@ static void check_source(struct attempt *a, const char *what, const char *list, 
 
 /* ---- building the change ---- */
 
-static void put_program(struct attempt *a, const struct nk_program *p, size_t i)
+/* Where the program may come from, and a descriptor made durable: it is pinned before anything says that it is accepted. */
+static void accept_program(struct attempt *a, struct nk_program *p, size_t i)
+{
+	const struct nk_settings *s = &a->m->settings;
+	struct nk_object_dirs dirs = { s->object_dirs, s->n_object_dirs };
+	const char *dir, *rest;
+	int fds[NK_FDS_MAX];
+	char pointer[128];
+
+	if (p->source == NK_PROGRAM_OBJECT && !nk_object_dir_of(&dirs, p->path, &dir, &rest))
+		at(a, NK_E_DENIED, "programs", i, "/object", "it is in none of the directories that the setting object_dirs allows");
+	if (a->err.code || (p->source != NK_PROGRAM_FD && p->source != NK_PROGRAM_ID))
+		return;
+	snprintf(pointer, sizeof(pointer), "%s/programs/%zu/%s", a->pointer, i, p->source == NK_PROGRAM_FD ? "fd" : "passed");
+	nk_passed_accept(s->bpffs, p, fds, collect_fds(a, fds), pointer, &a->err);
+}
+
+static void put_program(struct attempt *a, struct nk_program *p, size_t i)
 {
 	const struct nk_program *old = nk_document_program(a->m->doc, p->name);
 
 	if (old && nk_program_equal(old, p)) /* also when another source says the same */
 		return;
 	check_source(a, "program", "programs", p->name, nk_document_program_source(a->m->doc, p->name), i);
-	if (a->err.code)
+	accept_program(a, p, i);
+	if (a->err.code) {
+		nk_passed_forget(a->m->settings.bpffs, a->m->doc, p);
 		return;
+	}
 	if (nk_document_put_program(a->m->doc, p, a->source, i, &a->change) < 0)
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 }
@@ -369,10 +400,20 @@ static void put_input(struct attempt *a, const struct nk_document_input *in, boo
 		nk_document_check(a->m->doc, &a->change, problem, a);
 }
 
-static void undo(struct attempt *a)
+/* A change came into force or was taken back: descriptors that the document does not name any more need no pin. */
+static void forget_passed(const struct nk_manager *m, const struct nk_change *c)
 {
-	nk_document_undo(a->m->doc, &a->change);
-	nk_change_clear(&a->change);
+	for (size_t i = 0; i < c->n; i++) {
+		nk_passed_forget(m->settings.bpffs, m->doc, c->items[i].prog_prev);
+		nk_passed_forget(m->settings.bpffs, m->doc, c->items[i].prog_next);
+	}
+}
+
+static void undo(struct nk_manager *m, struct nk_change *c)
+{
+	nk_document_undo(m->doc, c);
+	forget_passed(m, c);
+	nk_change_clear(c);
 }
 
 /* ---- the plan, for the reply ---- */
@@ -451,13 +492,13 @@ static void finish(struct attempt *a, const struct change_options *o)
 	json_t *summary;
 
 	if (a->err.code) {
-		undo(a);
+		undo(m, &a->change);
 		nk_request_fail(a->request, &a->err);
 		return;
 	}
 	if (o->dry_run) {
 		summary = dry_plan(a);
-		undo(a);
+		undo(m, &a->change);
 		nk_request_reply(a->request, nk_manager_change_result(m->revision_working, summary, false, NULL));
 		json_decref(summary);
 		return;
@@ -467,7 +508,7 @@ static void finish(struct attempt *a, const struct change_options *o)
 	if (!p || !summary) {
 		free(p);
 		json_decref(summary);
-		undo(a);
+		undo(m, &a->change);
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 		nk_request_fail(a->request, &a->err);
 		return;
@@ -544,7 +585,7 @@ int nk_manager_apply_source(struct nk_manager *m, const char *source, struct nk_
 	if (!p)
 		nk_error_set(&a.err, NK_E_INTERNAL, "no memory");
 	if (a.err.code) {
-		undo(&a);
+		undo(m, &a.change);
 		free(p);
 		*err = a.err;
 		return -EINVAL;
@@ -590,8 +631,7 @@ static void refuse_pending(struct nk_manager *m)
 		struct nk_error err = { 0 };
 
 		TAILQ_REMOVE(&m->pending, p, link);
-		nk_document_undo(m->doc, &p->change);
-		nk_change_clear(&p->change);
+		undo(m, &p->change);
 		json_decref(p->summary);
 		if (p->request) {
 			nk_error_set(&err, NK_E_INTERNAL, "nothing was changed: the database could not be written: %s", m->store_why);
@@ -617,6 +657,7 @@ static void accept_pending(struct nk_manager *m, struct nk_pending *p)
 		nk_manager_start_waiting(m, p->request, p->revision, p->summary, &p->change, p->wait_ms);
 	else if (p->request)
 		nk_request_reply(p->request, nk_manager_change_result(p->revision, p->summary, p->change.n == 0, NULL));
+	forget_passed(m, &p->change);
 	nk_change_clear(&p->change);
 	json_decref(p->summary);
 	free(p);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/passed.h"
 #include "daemon/kernel/rtnl.h"
 #include "daemon/object.h"
 
@@ -151,7 +152,11 @@ static int open_mounts(struct nk_manager *m)
 static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 {
 	struct nk_cache_handlers ch = nk_manager_cache_handlers(m);
-	struct nk_executor_options xo = { .group = m->settings.group, .bpffs = m->settings.bpffs };
+	struct nk_executor_options xo = {
+		.group = m->settings.group,
+		.bpffs = m->settings.bpffs,
+		.objects = { m->settings.object_dirs, m->settings.n_object_dirs },
+	};
 	struct nk_reconcile_options ro = {
 		.base = m->base,
 		.doc = m->doc,
@@ -388,6 +393,7 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 
 	/* Before the first write comes the first look. */
 	nk_reconcile_resync(m->reconcile, NULL);
+	nk_passed_collect(m->settings.bpffs, m->doc);
 	nk_document_each_program(m->doc, tell_program, m);
 	nk_document_each_device(m->doc, tell_device, m);
 	nk_store_each_tombstone(m->store, tell_tombstone, m);

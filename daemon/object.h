@@ -51,6 +51,7 @@ struct nk_object {
 	/* programs */
 	const struct nk_program *loaded_as; /* the definition that is loaded. Reference */
 	struct nk_program_state loaded;     /* id 0: not loaded */
+	bool look_again;                    /* what it is made of may have changed: a reload asked for it */
 };
 
 TAILQ_HEAD(nk_object_queue, nk_object);

@@ -13,6 +13,7 @@
 #include "api/contract.h"
 #include "daemon/kernel/executor.h"
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/pins.h"
 #include "daemon/kernel/rtnl.h"
 #include "daemon/manager.h"
 
@@ -159,8 +160,9 @@ static void add_program(struct rebuild *b, const struct program_name *from)
 {
 	struct nk_program *p = nk_program_new();
 	struct nk_change change = { 0 };
+	char pin[NK_PIN_NAME_MAX];
 
-	if (!p || asprintf(&p->path, "%s/programs/%s", b->bpffs, from->name) < 0) {
+	if (!p || asprintf(&p->path, "%s/programs/%s", b->bpffs, nk_pin_encode(from->name, pin)) < 0) {
 		b->no_memory = true;
 		nk_program_unref(p);
 		return;

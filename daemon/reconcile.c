@@ -201,6 +201,7 @@ static void one_retry(struct nk_object *o, void *arg)
 	struct nk_reconcile *r = arg;
 
 	forget_failures(r, o);
+	o->look_again = o->is_program;
 	nk_work_now(r->work, o);
 }
 
@@ -429,7 +430,7 @@ static void evaluate_program(struct nk_reconcile *r, struct nk_object *o, struct
 		nk_program_unref(gone);
 		return;
 	}
-	if (o->loaded.id && o->loaded_as && nk_program_equal(o->loaded_as, p)) {
+	if (o->loaded.id && o->loaded_as && nk_program_equal(o->loaded_as, p) && !o->look_again) {
 		nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
 		return;
 	}
@@ -448,6 +449,46 @@ static void note_progress(struct nk_reconcile *r)
 }
 
 static void submit_snapshot(struct nk_reconcile *r);
+
+static bool uses(const struct nk_device *d, const char *program)
+{
+	for (uint32_t i = 0; i < d->n_attachments; i++) {
+		if (strcmp(d->attachments[i].program, program) == 0)
+			return true;
+	}
+	return false;
+}
+
+struct collect {
+	const struct nk_plan *plan; /* loads programs */
+	struct nk_job *job;         /* its devices are to be those that use them; room for all */
+};
+
+static int collect_user(const struct nk_device *d, const char *source, void *arg)
+{
+	struct collect *u = arg;
+
+	(void)source;
+	for (size_t i = 0; i < u->plan->n; i++) {
+		if (u->plan->ops[i].kind == NK_OP_LOAD && uses(d, u->plan->ops[i].prog->name)) {
+			u->job->devices[u->job->n_devices++] = nk_device_ref(d);
+			break;
+		}
+	}
+	return 0;
+}
+
+/* Who uses the programs that the plan loads. Without memory nobody: their links are then exchanged device by device. */
+static void collect_users(const struct nk_reconcile *r, const struct nk_plan *plan, struct nk_job *job)
+{
+	struct collect u = { plan, job };
+
+	if (!plan->ops[0].prog)
+		return; /* a plan of devices */
+	job->devices = calloc(nk_document_n_devices(r->o.doc) + 1, sizeof(*job->devices));
+	if (job->devices)
+		nk_document_each_device(r->o.doc, collect_user, &u);
+}
 
 void nk_reconcile_run(struct nk_reconcile *r)
 {
@@ -476,6 +517,7 @@ void nk_reconcile_run(struct nk_reconcile *r)
 		r->o.wanted(r->o.arg); /* more than fits into one plan */
 	if (plan.n) {
 		nk_plan_order(&plan);
+		collect_users(r, &plan, &job);
 		job.id = ++r->job_id;
 		job.plan = plan;
 		job.delete_by_group = nk_cache_foreign_doomed(r->o.cache) == 0;
@@ -533,41 +575,72 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 
 struct users {
 	struct nk_reconcile *r;
-	const char *program;
+	const struct nk_program_state *program;
 };
 
 static int one_user(const struct nk_device *d, const char *source, void *arg)
 {
 	struct users *u = arg;
-	struct nk_object *o;
+	const struct nk_obs_device *obs = nk_cache_get(u->r->o.cache, nk_device_name(d));
+	struct nk_object *o = nk_objects_find(u->r->devices, nk_device_name(d));
 
 	(void)source;
-	for (uint32_t i = 0; i < d->n_attachments; i++) {
-		if (strcmp(d->attachments[i].program, u->program) == 0) {
-			o = nk_objects_find(u->r->devices, nk_device_name(d));
-			if (o)
-				nk_work_now(u->r->work, o);
-			break;
-		}
-	}
+	if (!uses(d, u->program->name))
+		return 0;
+	/* The executor exchanged programs in its chains. */
+	if (obs && u->program->n_links)
+		nk_cache_chains_touched(u->r->o.cache, obs->end[NK_PRIMARY].ifindex);
+	if (o)
+		nk_work_now(u->r->work, o);
 	return 0;
+}
+
+/* A program has an id, be it that of the version before. */
+static void program_is(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s)
+{
+	struct nk_event_fields f = { .program = o->name, .revision = o->revision };
+	struct users u = { r, s };
+	uint32_t id = o->loaded.id;
+
+	o->loaded = *s;
+	if (id == s->id)
+		return;
+	if (s->n_links)
+		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f, "program %s: id %u, tag %s, took the place of the version before in %u "
+			 "attachments", o->name, s->id, s->tag, s->n_links);
+	else
+		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f, "program %s: loaded, id %u, tag %s", o->name, s->id, s->tag);
+	nk_document_each_device(r->o.doc, one_user, &u);
 }
 
 static void program_loaded(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s, const struct nk_program *as)
 {
-	struct nk_event_fields f = { .program = o->name, .revision = o->revision };
-	struct users u = { r, o->name };
-	bool changed = o->loaded.id != s->id;
-
-	o->loaded = *s;
 	nk_program_unref(o->loaded_as);
 	o->loaded_as = nk_program_ref(as);
+	o->look_again = false;
 	o->retries = 0;
 	nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
-	if (!changed)
-		return;
-	nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f, "program %s: loaded, id %u, tag %s", o->name, s->id, s->tag);
-	nk_document_each_device(r->o.doc, one_user, &u);
+	program_is(r, o, s);
+}
+
+static void program_failed(struct nk_reconcile *r, struct nk_object *o, const struct nk_result *res, const struct nk_failure *f)
+{
+	const char *message = f->error.message ? f->error.message : strerror(f->error.error);
+	const struct nk_program_state *before = NULL;
+	char *text = NULL;
+
+	r->kernel_errors++;
+	for (size_t k = 0; k < res->n_programs; k++) {
+		if (res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
+			before = &res->programs[k];
+	}
+	if (before) {
+		if (asprintf(&text, "the version before, id %u, stays: %s", before->id, message) < 0)
+			text = NULL;
+		program_is(r, o, before);
+	}
+	nk_object_fail(r, o, before ? "NotUpgraded" : "NotLoaded", text ? text : message, f->error.error, f->error.extack);
+	free(text);
 }
 
 static void finish_programs(struct nk_reconcile *r, const struct nk_result *res)
@@ -588,7 +661,7 @@ static void finish_programs(struct nk_reconcile *r, const struct nk_result *res)
 			continue;
 		}
 		for (size_t k = 0; k < res->n_programs; k++) {
-			if (strcmp(res->programs[k].name, o->name) == 0)
+			if (!res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
 				program_loaded(r, o, &res->programs[k], op->prog);
 		}
 	}
@@ -622,13 +695,10 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 		if (!o)
 			continue;
 		nk_work_not_now(r->work, o);
-		if (o->is_program) {
-			r->kernel_errors++;
-			nk_object_fail(r, o, "NotLoaded", f->error.message ? f->error.message : strerror(f->error.error), f->error.error,
-			     f->error.extack);
-		} else {
+		if (o->is_program)
+			program_failed(r, o, res, f);
+		else
 			device_failed(r, o, op, f);
-		}
 	}
 	finish_programs(r, res);
 	r->o.wanted(r->o.arg);

@@ -88,7 +88,7 @@ static int read_pins(struct nk_bpf *b, struct nk_error *err)
 	return 0;
 }
 
-int nk_bpf_open(const char *dir, struct nk_bpf **ret, struct nk_error *err)
+int nk_bpf_open(const char *dir, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err)
 {
 	struct nk_bpf *b = calloc(1, sizeof(*b));
 	int r;
@@ -98,6 +98,7 @@ int nk_bpf_open(const char *dir, struct nk_bpf **ret, struct nk_error *err)
 		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot keep the table of pinned links");
 	}
 	b->programs = b->links = -1;
+	b->objects = objects;
 	r = nk_bpffs_open(dir, &b->programs, &b->links, err);
 	if (!r)
 		r = read_pins(b, err);
@@ -161,15 +162,21 @@ static int place_in_chain(uint32_t ifindex, enum nk_hook hook, uint32_t link_id,
 	return -1;
 }
 
+int nk_bpf_swap(int link, int new_prog, int old_prog)
+{
+	LIBBPF_OPTS(bpf_link_update_opts, options, .flags = BPF_F_REPLACE, .old_prog_fd = old_prog);
+
+	return bpf_link_update(link, new_prog, &options);
+}
+
 static int update(int link, int new_prog, uint32_t old_prog)
 {
 	_close_ int old = bpf_prog_get_fd_by_id(old_prog);
-	LIBBPF_OPTS(bpf_link_update_opts, options, .flags = BPF_F_REPLACE, .old_prog_fd = old);
 
 	/* A program that nobody holds any more is not in the link either. */
 	if (old < 0)
 		return old == -ENOENT ? -ESTALE : old;
-	return bpf_link_update(link, new_prog, &options);
+	return nk_bpf_swap(link, new_prog, old);
 }
 
 /* End a link at once, wherever it is, and remove its pin. Closing alone would leave that to a kernel worker, later. */

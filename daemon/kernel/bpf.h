@@ -7,10 +7,12 @@
  * Layout below `dir` (a bpffs), read back at every start:
  *   programs/<program>                      the loaded program
  *   programs/<program>%origin               a map that holds what it was made of
+ *   passed/<kernel id>                      a program that came as a descriptor (passed.h)
  *   links/<device>:<hook>:<attachment>      a link; hook is "primary" or "peer"
  * bpffs takes no '.' in names, so '.' is written %2E and '%' %25.
  */
 #include "api/error.h"
+#include "daemon/kernel/object_file.h"
 #include "daemon/model/observed.h"
 
 struct nk_bpf;
@@ -18,23 +20,37 @@ struct nk_bpf;
 /*
  * Check that dir is (or can be made) on a bpffs that everybody sees (its mount's identity: BPF_FS_MAGIC; mount one at
  * /sys/fs/bpf if none is there), make the two directories and read the pins. Those of links that are in no chain any more are
- * removed. -errno with err.
+ * removed. Object files may come from `objects`, which is borrowed for good. -errno with err.
  */
-int nk_bpf_open(const char *dir, struct nk_bpf **ret, struct nk_error *err);
+int nk_bpf_open(const char *dir, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err);
 struct nk_bpf *nk_bpf_close(struct nk_bpf *b);
 
 struct nk_program_state {
 	char name[NK_NAME_MAX];
 	uint32_t id;       /* kernel id, 0: not loaded */
-	char tag[17];      /* hex */
+	char tag[NK_TAG_STRLEN];
+	bool before;       /* it is the version before the one that was asked for, which failed */
+	uint32_t n_links;  /* links that were given this version in place of the one before */
+};
+
+/* Where a program may be attached: devices whose attachments name it, and others. Borrowed. */
+struct nk_bpf_users {
+	const struct nk_device *const *devices;
+	size_t n;
 };
 
 /*
  * Make a program available: take the pin of the same name when it holds what the document means (for an object: made of the same
- * file and function, or the same in instructions and maps), else load and pin it. -errno with err: the verifier's log is in its
- * message, whole.
+ * file and function, or the same in instructions and maps), else load it.
+ *
+ * Where another version has that name until now, this is an upgrade. The new one takes over the maps of the old one; then each link of the
+ * users that holds the old version gets the new one, by compare-and-swap; then its pin. All or nothing: when one link fails, those that
+ * were done are put back, and the old version keeps its name.
+ *
+ * -errno with err, which has the verifier's log in its message, whole; *ret then tells of the version before, id 0 if there is none.
  */
-int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, struct nk_program_state *ret, struct nk_error *err);
+int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, const struct nk_bpf_users *users, struct nk_program_state *ret,
+		struct nk_error *err);
 int nk_bpf_unload(struct nk_bpf *b, const char *program);
 
 /* Attach by a link, pin it. before_link 0: at the end, else before that link. -errno with err. */
@@ -58,7 +74,7 @@ int nk_bpf_query(struct nk_bpf *b, uint32_t ifindex, enum nk_hook hook, struct n
 
 /* Facts of a program for the lists; safe from the loop as well (it opens its own descriptor by id). */
 struct nk_program_facts {
-	char tag[17], kernel_name[16];
+	char tag[NK_TAG_STRLEN], kernel_name[16];
 	uint64_t run_count, run_time_ns;
 };
 int nk_bpf_facts(uint32_t prog_id, struct nk_program_facts *ret);

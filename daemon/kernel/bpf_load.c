@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -84,98 +85,199 @@ static char *origin_name(const char *program, char *buf)
 	return buf;
 }
 
-/* Does the pin hold what this object gives? */
-static bool is_from(const struct nk_bpf *b, const struct nk_program *p, int pinned, const char *data, size_t size)
-{
-	char pin[NK_PIN_NAME_MAX], tag[17];
-	_close_ int origin = nk_bpf_pin_get(b->programs, origin_name(p->name, pin));
-	uint32_t id;
+/* The version of a program that has its name until now. */
+struct version {
+	struct nk_program_state state; /* id 0: there is none */
+	int fd;                        /* owned, -1 likewise */
+	struct nk_origin origin;       /* owned; without a key: not known */
+};
 
-	return origin >= 0 && !nk_program_identify(pinned, &id, tag, NULL) && nk_origin_is(origin, id, p->program, data, size);
+static void clear_version(struct version *v)
+{
+	nk_cleanup_close(&v->fd);
+	nk_origin_clear(&v->origin);
+}
+#define _version_ __attribute__((cleanup(clear_version)))
+
+/*
+ * What is loaded, else what an earlier netkitd left pinned. A pin whose origin is not beside it somebody else put there. Without memory there
+ * is none, and nothing is taken over.
+ */
+static void find_version(struct nk_bpf *b, const char *name, struct version *ret)
+{
+	const struct nk_bpf_loaded *l = find_loaded(b, name);
+	char pin[NK_PIN_NAME_MAX];
+	_version_ struct version v = { .fd = -1 };
+	_close_ int origin = nk_bpf_pin_get(b->programs, origin_name(name, pin));
+
+	v.fd = l ? fcntl(l->fd, F_DUPFD_CLOEXEC, 3) : nk_bpf_pin_get(b->programs, nk_pin_encode(name, pin));
+	if (v.fd < 0 || nk_program_identify(v.fd, &v.state.id, v.state.tag, NULL) < 0)
+		return;
+	memcpy(v.state.name, name, strlen(name) + 1);
+	if ((origin < 0 || nk_origin_read(origin, v.state.id, &v.origin) < 0) && !l)
+		return;
+	*ret = v;
+	v = (struct version){ .fd = -1 };
 }
 
 /* Keep what the program was made of. Without it the next start loads the object again, so that a failure is nobody's concern. */
-static void keep_origin(const struct nk_bpf *b, const struct nk_program *p, uint32_t id, const char *data, size_t size)
+static void keep_origin(const struct nk_bpf *b, const char *name, uint32_t id, const struct nk_origin *from)
 {
-	_close_ int origin = nk_origin_make(id, p->program, data, size);
+	_close_ int origin = nk_origin_make(id, from);
 	char pin[NK_PIN_NAME_MAX];
 
 	if (origin >= 0)
-		pin_over(origin, b->programs, origin_name(p->name, pin));
+		pin_over(origin, b->programs, origin_name(name, pin));
+}
+
+static bool is_made_of(const struct version *v, const struct nk_origin *from)
+{
+	return v->origin.key && !strcmp(v->origin.key, from->key) && v->origin.size == from->size &&
+	       !memcmp(v->origin.object, from->object, from->size);
+}
+
+/* What of the file is loaded, and which maps it shares. */
+static int make_key(const struct nk_program *p, const struct nk_shared_maps *shared, char **ret)
+{
+	char *key = strdup(p->program);
+	int r = key ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !r && i < p->n_maps; i++)
+		r = nk_key_add_map(&key, p->maps[i].name, shared->ids[i]);
+	if (r < 0) {
+		free(key);
+		return r;
+	}
+	*ret = key;
+	return 0;
+}
+
+static int dup_fd(int fd, const char *name, int *ret, struct nk_error *err)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (copy < 0)
+		return nk_fail(err, NK_E_KERNEL, -errno, "cannot keep program '%s'", name);
+	*ret = copy;
+	return 0;
 }
 
 /*
- * The program of an object file: the pinned one when it was made of the same, or when loading gives the same (then its maps keep what
- * they hold); else the fresh one, in the pin's place. Links keep the one they have until they are updated.
+ * The program of an object file: the one that is there when it was made of the same, or when loading gives the same; else the fresh
+ * one. *from: what it was made of, the caller's.
  */
-static int load_object(struct nk_bpf *b, const struct nk_program *p, const char *pin, int *ret_fd, struct nk_error *err)
+static int load_object(struct nk_bpf *b, const struct nk_program *p, const struct version *old, int *ret_fd, struct nk_origin *from,
+		       struct nk_error *err)
 {
-	_close_ int pinned = nk_bpf_pin_get(b->programs, pin), fd = -1;
-	_free_ char *data = NULL;
-	size_t size = 0;
-	char tag[17];
-	uint32_t id;
+	/* Only what came from an object file has maps that are its own. */
+	struct nk_program_before before = { .fd = old->origin.size ? old->fd : -1, .key = old->origin.key };
+	__attribute__((cleanup(nk_shared_maps_close))) struct nk_shared_maps shared = {};
+	_close_ int fd = -1;
 	int r;
 
-	r = nk_program_read(p->path, &data, &size, err);
+	r = nk_object_read(p, b->objects, &from->object, &from->size, err);
+	if (!r)
+		r = nk_shared_maps_open(p, &shared, err);
 	if (r < 0)
 		return r;
-	if (pinned >= 0 && is_from(b, p, pinned, data, size)) {
-		*ret_fd = nk_take_fd(&pinned);
-		return 0;
-	}
-	r = nk_program_load(p, data, size, &fd, err);
+	if (make_key(p, &shared, &from->key) < 0)
+		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot load program '%s'", p->name);
+	if (is_made_of(old, from))
+		return dup_fd(old->fd, p->name, ret_fd, err);
+	r = nk_program_load(p, from->object, from->size, &shared, &before, &fd, err);
 	if (r < 0)
 		return r;
-	if (pinned >= 0 && nk_program_same(pinned, fd)) {
-		close(fd);
-		fd = nk_take_fd(&pinned);
-	} else {
-		r = pin_over(fd, b->programs, pin);
-		if (r < 0)
-			return nk_fail(err, NK_E_KERNEL, r, "cannot pin program '%s'", p->name);
-	}
-	if (!nk_program_identify(fd, &id, tag, NULL))
-		keep_origin(b, p, id, data, size);
+	if (old->fd >= 0 && nk_program_same(old->fd, fd))
+		return dup_fd(old->fd, p->name, ret_fd, err);
 	*ret_fd = nk_take_fd(&fd);
 	return 0;
 }
 
-/* The program of somebody's pin, which gets a pin of ours too. */
-static int load_pin(struct nk_bpf *b, const struct nk_program *p, const char *pin, int *ret_fd, struct nk_error *err)
+/* The program of somebody's pin or descriptor. */
+static int open_program(const struct nk_program *p, int *ret_fd, struct nk_origin *from, struct nk_error *err)
 {
-	_close_ int fd = -1;
-	int r = nk_program_open(p, &fd, err);
+	int r = nk_program_open(p, ret_fd, err);
 
-	if (!r) {
-		r = pin_over(fd, b->programs, pin);
-		if (r < 0)
-			return nk_fail(err, NK_E_KERNEL, r, "cannot pin program '%s'", p->name);
-		*ret_fd = nk_take_fd(&fd);
-	}
-	return r;
+	if (!r)
+		from->key = strdup(p->path ?: "passed");
+	return r < 0 || from->key ? r : nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot keep program '%s'", p->name);
 }
 
-int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, struct nk_program_state *ret, struct nk_error *err)
+static bool is_pinned(const struct nk_bpf *b, const char *name, uint32_t id)
 {
-	struct nk_program_state state = {};
+	char pin[NK_PIN_NAME_MAX], tag[NK_TAG_STRLEN];
+	_close_ int fd = nk_bpf_pin_get(b->programs, nk_pin_encode(name, pin));
+	uint32_t pinned;
+
+	return fd >= 0 && !nk_program_identify(fd, &pinned, tag, NULL) && pinned == id;
+}
+
+/* Give the fresh version the name: in the links of the one before, then in the pin. */
+static int install(struct nk_bpf *b, const struct nk_bpf_users *users, const struct version *old, int fd, const struct nk_origin *from,
+		   struct nk_program_state *state, struct nk_error *err)
+{
+	bool upgrade = old->state.id && old->state.id != state->id;
 	char pin[NK_PIN_NAME_MAX];
+	uint32_t unused;
+	int r = 0;
+
+	if (upgrade)
+		r = nk_bpf_upgrade(b, state->name, users, old->fd, fd, &state->n_links, err);
+	if (r < 0)
+		return r;
+	if (!is_pinned(b, state->name, state->id))
+		r = pin_over(fd, b->programs, nk_pin_encode(state->name, pin));
+	if (r < 0) {
+		nk_fail(err, NK_E_KERNEL, r, "cannot pin program '%s'", state->name);
+		if (upgrade)
+			nk_bpf_upgrade(b, state->name, users, fd, old->fd, &unused, err);
+		return r;
+	}
+	if (old->state.id != state->id || !is_made_of(old, from))
+		keep_origin(b, state->name, state->id, from);
+	return 0;
+}
+
+/* Keep a program under its name; takes the descriptor out of fd. */
+static int keep(struct nk_bpf *b, const struct nk_program_state *state, int *fd, struct nk_error *err)
+{
+	int r = keep_loaded(b, state, *fd);
+
+	if (r < 0)
+		return nk_fail(err, NK_E_KERNEL, r, "cannot keep program '%s'", state->name);
+	nk_take_fd(fd);
+	return 0;
+}
+
+int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, const struct nk_bpf_users *users, struct nk_program_state *ret,
+		struct nk_error *err)
+{
+	__attribute__((cleanup(nk_origin_clear))) struct nk_origin from = {};
+	_version_ struct version old = { .fd = -1 };
+	struct nk_program_state state = {};
 	_close_ int fd = -1;
 	int r;
 
-	nk_pin_encode(p->name, pin);
-	r = p->source == NK_PROGRAM_OBJECT ? load_object(b, p, pin, &fd, err) : load_pin(b, p, pin, &fd, err);
-	if (r < 0)
-		return r;
-	memcpy(state.name, p->name, sizeof(state.name));
-	r = nk_program_identify(fd, &state.id, state.tag, NULL);
-	if (!r)
-		r = keep_loaded(b, &state, fd);
-	if (r < 0)
-		return nk_fail(err, NK_E_KERNEL, r, "cannot keep program '%s'", p->name);
-	nk_take_fd(&fd);
 	*ret = state;
-	return 0;
+	find_version(b, p->name, &old);
+	memcpy(state.name, p->name, sizeof(state.name));
+	r = p->source == NK_PROGRAM_OBJECT ? load_object(b, p, &old, &fd, &from, err) : open_program(p, &fd, &from, err);
+	if (!r) {
+		r = nk_program_identify(fd, &state.id, state.tag, NULL);
+		if (r < 0)
+			nk_fail(err, NK_E_KERNEL, r, "cannot look at program '%s'", p->name);
+	}
+	if (!r)
+		r = install(b, users, &old, fd, &from, &state, err);
+	if (!r)
+		r = keep(b, &state, &fd, err);
+	if (!r) {
+		*ret = state;
+	} else if (old.state.id && keep(b, &old.state, &old.fd, err) == 0) {
+		*ret = old.state;
+		ret->before = true;
+	}
+	return r;
 }
 
 int nk_bpf_unload(struct nk_bpf *b, const char *program)
@@ -212,7 +314,7 @@ int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t p
 	if (!programs)
 		return -errno;
 	while ((entry = readdir(programs))) {
-		char name[NK_NAME_MAX], tag[17];
+		char name[NK_NAME_MAX], tag[NK_TAG_STRLEN];
 		_close_ int fd = -1;
 		uint32_t id;
 

@@ -130,7 +130,7 @@ static int make_directory(int at, const char *name, int *ret)
 
 int nk_bpffs_open(const char *dir, int *ret_programs, int *ret_links, struct nk_error *err)
 {
-	_close_ int parent = -1, own = -1, programs = -1, links = -1;
+	_close_ int parent = -1, own = -1, programs = -1, passed = -1, links = -1;
 	const char *name = strrchr(dir, '/');
 	_free_ char *parent_path = NULL;
 	bool empty;
@@ -152,6 +152,8 @@ int nk_bpffs_open(const char *dir, int *ret_programs, int *ret_links, struct nk_
 	r = make_directory(parent, name, &own);
 	if (!r)
 		r = make_directory(own, "programs", &programs);
+	if (!r)
+		r = make_directory(own, "passed", &passed);
 	if (!r)
 		r = make_directory(own, "links", &links);
 	if (r < 0)

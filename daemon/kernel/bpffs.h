@@ -6,7 +6,7 @@
 #include "api/error.h"
 
 /*
- * Make dir and its directories programs and links, and open those two (O_PATH, the caller's). dir must lie on a bpffs that the
+ * Make dir and its directories programs, passed and links, and open the first and the last (O_PATH, the caller's). dir must lie on a bpffs that the
  * whole host sees: one that only our mount namespace has would die with us and detach everything. Where /sys/fs/bpf is no
  * bpffs yet, one is mounted. -errno with err.
  */

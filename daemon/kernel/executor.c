@@ -61,7 +61,7 @@ static void run(struct nk_worker *w, struct order *o)
 	case NK_JOB_PLAN:
 		res->plan = o->job.plan;
 		o->job.plan = (struct nk_plan){};
-		nk_plan_run(w, res, o->job.delete_by_group);
+		nk_plan_run(w, &o->job, res);
 		break;
 	case NK_JOB_SNAPSHOT:
 		nk_snapshot_run(w, &o->job, res);
@@ -152,7 +152,8 @@ int nk_executor_new(const struct nk_executor_options *o, struct nk_executor **re
 		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot start the executor");
 	x->jobs[0] = x->jobs[1] = x->results_read = x->worker.results = x->worker.credit = -1;
 	x->worker.group = o->group;
-	r = nk_bpf_open(o->bpffs, &x->worker.bpf, err);
+	x->worker.objects = o->objects;
+	r = nk_bpf_open(o->bpffs, &x->worker.objects, &x->worker.bpf, err);
 	if (r < 0) {
 		nk_executor_free(x);
 		return r;

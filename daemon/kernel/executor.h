@@ -14,6 +14,7 @@ struct nk_executor;
 struct nk_executor_options {
 	uint32_t group;     /* IFLA_GROUP of our devices; those behind it collect deletions (message.h) */
 	const char *bpffs;  /* where pins live */
+	struct nk_object_dirs objects; /* where object files may come from: kept as long as the executor */
 };
 
 /* Start the thread. bpffs is opened here, so that its failure is told at start. -errno with err. */
@@ -30,7 +31,8 @@ struct nk_job {
 	uint64_t id;            /* the caller's */
 	struct nk_plan plan;    /* PLAN: taken over */
 	bool delete_by_group;   /* PLAN: allowed, no foreign link sits in the group for deletions */
-	/* SNAPSHOT: the desired devices, references; tells where to look for peers. Owned. */
+	/* References. SNAPSHOT: the desired devices, tells where to look for peers. PLAN that loads programs: the devices that use
+	 * them, tells where to exchange them. Owned. */
 	const struct nk_device **devices;
 	size_t n_devices;
 };

@@ -12,7 +12,7 @@
 
 #include <bpf/libbpf.h>
 
-/* A verifier's log may be longer; what explains the failure stands at its end. */
+/* Bytes of a log that are told: a reply must hold it. What explains the failure stands at its end. */
 #define LOG_MAX (1024 * 1024)
 
 struct log {
@@ -45,6 +45,20 @@ void nk_libbpf_log_begin(void)
 	log->file = open_memstream(&log->text, &log->size);
 }
 
+/* Of a text that is too long keep the end, in whole lines, and say so in the first. */
+static void leave_out(char *text, size_t size)
+{
+	char *rest = text + size - LOG_MAX, *line = strchr(rest, '\n');
+	char said[80];
+	size_t n;
+
+	if (line)
+		rest = line + 1;
+	n = (size_t)snprintf(said, sizeof(said), "[the first %zu bytes of this log are left out]\n", (size_t)(rest - text));
+	memcpy(text, said, n);
+	memmove(text + n, rest, strlen(rest) + 1);
+}
+
 char *nk_libbpf_log_end(void)
 {
 	struct log *log = &log_of_thread;
@@ -64,6 +78,6 @@ char *nk_libbpf_log_end(void)
 	while (log->size && text[log->size - 1] == '\n')
 		text[--log->size] = '\0';
 	if (log->size > LOG_MAX)
-		memmove(text, text + log->size - LOG_MAX, LOG_MAX + 1);
+		leave_out(text, log->size);
 	return text;
 }

@@ -82,7 +82,7 @@ static int read_line(int dir, const char *path, char *buf, size_t size)
 	return 0;
 }
 
-static int read_boot_id(char ret[37])
+int nk_boot_id(char ret[37])
 {
 	char buf[64];
 	int r = read_line(AT_FDCWD, "/proc/sys/kernel/random/boot_id", buf, sizeof(buf));
@@ -181,7 +181,7 @@ static bool of_another_boot(const struct nk_netns *ns)
 {
 	char boot_id[37];
 
-	return ns->boot_id[0] && (read_boot_id(boot_id) < 0 || strcmp(boot_id, ns->boot_id) != 0);
+	return ns->boot_id[0] && (nk_boot_id(boot_id) < 0 || strcmp(boot_id, ns->boot_id) != 0);
 }
 
 static int open_pid(const struct nk_netns *ns, int *ret_fd, struct nk_error *err)
@@ -321,7 +321,7 @@ static int accept_fd(struct nk_netns *ns, int fd, struct nk_error *err)
 		accepted.start = search.id.ino;
 		r = read_cookie(fd, &accepted.number);
 		if (!r)
-			r = read_boot_id(accepted.boot_id);
+			r = nk_boot_id(accepted.boot_id);
 	}
 	if (r < 0)
 		return nk_fail(err, NK_E_KERNEL, r, "the passed network namespace can't be identified");
@@ -342,7 +342,7 @@ static int accept_pid(struct nk_netns *ns, struct nk_error *err)
 	if (!r)
 		r = nk_netns_open_pid(ns->number, &fd, &accepted.start);
 	if (!r)
-		r = read_boot_id(accepted.boot_id);
+		r = nk_boot_id(accepted.boot_id);
 	if (!r)
 		*ns = accepted;
 	return r;

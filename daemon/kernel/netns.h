@@ -37,6 +37,9 @@ int nk_netns_open(const struct nk_netns *ns, int *ret_fd, struct nk_error *err);
  */
 int nk_netns_accept(struct nk_netns *ns, const int *fds, size_t n_fds, const char *pointer, struct nk_error *err);
 
+/* This boot's id, 36 characters and a NUL: numbers that the kernel gives out mean something within one. 0 or -errno. */
+int nk_boot_id(char ret[37]);
+
 int nk_netns_identify(int fd, struct nk_netns_identity *ret);
 /* The nsid of a namespace as seen from s's namespace, assigned if it had none (RTM_NEWNSID, then RTM_GETNSID): it must be there before
  * a device crosses, or the peer's first events are lost. NK_NSID_HOST for s's own. 0 or -errno. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Making and comparing a program's origin. The object is kept whole instead of a digest of it: it is small, equal bytes need no
- * trust in a hash, and no library.
+ * Making and reading a program's origin. The object is kept whole instead of a digest of it: it is small, and equal bytes need no
+ * trust in a hash.
  */
 #include "daemon/kernel/origin.h"
 
@@ -12,32 +12,29 @@
 
 #include "daemon/kernel/cleanup.h"
 
-/* The element: id, name with its NUL, object. NULL without memory; the caller frees it. */
-static char *element(uint32_t prog_id, const char *function, const void *object, size_t size, size_t *ret_size)
+void nk_origin_clear(struct nk_origin *o)
 {
-	size_t name = strlen(function) + 1;
-	char *value = malloc(sizeof(prog_id) + name + size);
-
-	if (!value)
-		return NULL;
-	memcpy(value, &prog_id, sizeof(prog_id));
-	memcpy(value + sizeof(prog_id), function, name);
-	memcpy(value + sizeof(prog_id) + name, object, size);
-	*ret_size = sizeof(prog_id) + name + size;
-	return value;
+	free(o->key);
+	free(o->object);
+	*o = (struct nk_origin){};
 }
 
-int nk_origin_make(uint32_t prog_id, const char *function, const void *object, size_t size)
+/* The element: id, key with its NUL, object. */
+int nk_origin_make(uint32_t prog_id, const struct nk_origin *origin)
 {
-	size_t value_size = 0;
-	_free_ char *value = element(prog_id, function, object, size, &value_size);
+	size_t key_size = strlen(origin->key) + 1, size = sizeof(prog_id) + key_size + origin->size;
+	_free_ char *value = malloc(size);
 	_close_ int map = -1;
 	uint32_t key = 0;
 	int r;
 
 	if (!value)
 		return -ENOMEM;
-	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "nk_origin", sizeof(key), value_size, 1, NULL);
+	memcpy(value, &prog_id, sizeof(prog_id));
+	memcpy(value + sizeof(prog_id), origin->key, key_size);
+	if (origin->size)
+		memcpy(value + sizeof(prog_id) + key_size, origin->object, origin->size);
+	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "nk_origin", sizeof(key), size, 1, NULL);
 	if (map < 0)
 		return map;
 	r = bpf_map_update_elem(map, &key, value, BPF_ANY);
@@ -46,17 +43,36 @@ int nk_origin_make(uint32_t prog_id, const char *function, const void *object, s
 	return r < 0 ? r : nk_take_fd(&map);
 }
 
-bool nk_origin_is(int map, uint32_t prog_id, const char *function, const void *object, size_t size)
+int nk_origin_read(int map, uint32_t prog_id, struct nk_origin *ret)
 {
-	size_t value_size = 0;
-	_free_ char *value = element(prog_id, function, object, size, &value_size);
+	struct nk_origin o = {};
 	struct bpf_map_info info = {};
 	uint32_t info_size = sizeof(info), key = 0;
-	_free_ char *kept = NULL;
+	_free_ char *value = NULL;
+	size_t key_size;
+	int r = bpf_map_get_info_by_fd(map, &info, &info_size);
 
-	if (!value || bpf_map_get_info_by_fd(map, &info, &info_size) < 0 || info.type != BPF_MAP_TYPE_ARRAY ||
-	    info.value_size != value_size)
-		return false;
-	kept = malloc(value_size);
-	return kept && !bpf_map_lookup_elem(map, &key, kept) && !memcmp(kept, value, value_size);
+	if (r < 0)
+		return r;
+	if (info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1 || info.value_size <= sizeof(prog_id))
+		return -ENOENT;
+	value = malloc(info.value_size);
+	if (!value)
+		return -ENOMEM;
+	r = bpf_map_lookup_elem(map, &key, value);
+	if (r < 0)
+		return r;
+	key_size = strnlen(value + sizeof(prog_id), info.value_size - sizeof(prog_id)) + 1;
+	if (memcmp(value, &prog_id, sizeof(prog_id)) || sizeof(prog_id) + key_size > info.value_size)
+		return -ENOENT;
+	o.size = info.value_size - sizeof(prog_id) - key_size;
+	o.key = strdup(value + sizeof(prog_id));
+	o.object = malloc(o.size + 1);
+	if (!o.key || !o.object) {
+		nk_origin_clear(&o);
+		return -ENOMEM;
+	}
+	memcpy(o.object, value + sizeof(prog_id) + key_size, o.size);
+	*ret = o;
+	return 0;
 }

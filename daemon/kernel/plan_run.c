@@ -267,6 +267,7 @@ static void run_bpf(struct nk_run *run, size_t i)
 static void run_program(struct nk_run *run, size_t i)
 {
 	const struct nk_op *op = nk_run_op(run, i);
+	struct nk_bpf_users users = { .devices = run->job->devices, .n = run->job->n_devices };
 	struct nk_program_state state;
 	struct nk_failure f = {};
 	int r;
@@ -277,9 +278,9 @@ static void run_program(struct nk_run *run, size_t i)
 			nk_run_fail_errno(run, i, r, NULL);
 		return;
 	}
-	r = nk_bpf_load(run->w->bpf, op->prog, &state, &f.error);
-	if (!r)
-		r = nk_result_add_program(run->res, &state);
+	r = nk_bpf_load(run->w->bpf, op->prog, &users, &state, &f.error);
+	if (state.id && nk_result_add_program(run->res, &state) < 0)
+		r = -ENOMEM;
 	if (r < 0)
 		nk_run_fail(run, i, &f);
 }
@@ -391,7 +392,7 @@ static void run_delete(struct nk_run *run, size_t begin, size_t end)
 
 	for (size_t i = begin; i < end; i++)
 		n += nk_run_op(run, i)->kind == NK_OP_DELETE && nk_run_wanted(run, i) && nk_run_device(run, i)->ifindex;
-	if (run->delete_by_group && n > 1) {
+	if (run->job->delete_by_group && n > 1) {
 		send_deletes(run, begin, end, group);
 		nk_run_flush(run);
 		/* If something that can't be deleted got into the group, the kernel deletes none of it. */
@@ -437,9 +438,9 @@ static void run_window(struct nk_run *run, size_t begin, size_t end)
 	nk_run_close_netns(run, false);
 }
 
-void nk_plan_run(struct nk_worker *w, struct nk_result *res, bool delete_by_group)
+void nk_plan_run(struct nk_worker *w, const struct nk_job *job, struct nk_result *res)
 {
-	struct nk_run run = { .w = w, .res = res, .delete_by_group = delete_by_group, .socket = w->host };
+	struct nk_run run = { .w = w, .res = res, .job = job, .socket = w->host };
 
 	if (prepare(&run) < 0)
 		res->cancelled = true;

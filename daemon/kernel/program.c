@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From an object file or a pin to a loaded program. Called by bpf.c in the executor's thread; it keeps nothing.
+ * From the content of an object file, a pin or an id to a loaded program. Called by bpf_load.c in the executor's thread; it keeps nothing.
  */
 #include "daemon/kernel/program.h"
 
@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -16,55 +15,13 @@
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
 #include "daemon/kernel/libbpf_log.h"
+#include "daemon/kernel/netns.h"
 
-#define OBJECT_MAX (32 * 1024 * 1024) /* bytes of an object file */
-#define MAPS_MAX 64                   /* the kernel's limit for one program */
-#define CONSTANTS_MAX (1024 * 1024)   /* bytes of a constant map that are compared */
+#define CONSTANTS_MAX (1024 * 1024) /* bytes of a constant map that are compared */
 
 static void close_object(struct bpf_object **object)
 {
 	bpf_object__close(*object);
-}
-
-int nk_program_read(const char *path, char **ret, size_t *ret_size, struct nk_error *err)
-{
-	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	_free_ char *data = NULL;
-	size_t size, used = 0;
-	struct stat st;
-
-	if (fd < 0)
-		return nk_fail(err, errno == ENOENT ? NK_E_NOT_FOUND : NK_E_KERNEL, -errno, "cannot open the object file %s", path);
-	if (fstat(fd, &st) < 0)
-		return nk_fail(err, NK_E_KERNEL, -errno, "cannot look at the object file %s", path);
-	if (!S_ISREG(st.st_mode))
-		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "%s is not a regular file, so it is no object file", path);
-	if (st.st_size > OBJECT_MAX)
-		return nk_refuse(err, NK_E_LIMIT, -EFBIG, "the object file %s has %lld bytes, more than the %d that are allowed",
-			       path, (long long)st.st_size, OBJECT_MAX);
-
-	size = st.st_size;
-	data = malloc(size + 1);
-	if (!data)
-		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot read the object file %s", path);
-	/* One byte more than it has: a file that grows meanwhile is noticed, as is one that shrinks. */
-	while (used <= size) {
-		ssize_t n = read(fd, data + used, size + 1 - used);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return nk_fail(err, NK_E_KERNEL, -errno, "cannot read the object file %s", path);
-		if (n == 0)
-			break;
-		used += n;
-	}
-	if (used != size)
-		return nk_refuse(err, NK_E_CONFLICT, -EAGAIN, "the object file %s changed while it was read", path);
-	*ret = data;
-	data = NULL;
-	*ret_size = size;
-	return 0;
 }
 
 /* Say which functions a file has, for whoever asked for another one. */
@@ -96,7 +53,8 @@ static int fail_with_log(struct nk_error *err, int error, const char *path, cons
 	return nk_refuse(err, NK_E_KERNEL, error, "%s: %s: %s%s%s", path, what, cause, log && *log ? "\n" : "", log ?: "");
 }
 
-int nk_program_load(const struct nk_program *p, const char *object_data, size_t size, int *ret_fd, struct nk_error *err)
+int nk_program_load(const struct nk_program *p, const char *object_data, size_t size, const struct nk_shared_maps *shared,
+		    const struct nk_program_before *before, int *ret_fd, struct nk_error *err)
 {
 	/* Named, because its maps of constants take the object's name, and an object without one is named by its address. */
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = p->name);
@@ -124,6 +82,11 @@ int nk_program_load(const struct nk_program *p, const char *object_data, size_t 
 			       p->program, p->path, bpf_program__section_name(wanted));
 	}
 	bpf_object__for_each_program(each, object) bpf_program__set_autoload(each, each == wanted);
+	r = nk_program_use_maps(p, object, shared, before, err);
+	if (r < 0) {
+		free(nk_libbpf_log_end());
+		return r;
+	}
 	r = bpf_object__load(object);
 	if (r < 0)
 		return fail_with_log(err, r, p->path, "the kernel does not load it");
@@ -135,40 +98,82 @@ int nk_program_load(const struct nk_program *p, const char *object_data, size_t 
 	return 0;
 }
 
-int nk_program_open(const struct nk_program *p, int *ret_fd, struct nk_error *err)
-{
-	_close_ int fd = bpf_obj_get(p->path);
-	uint32_t id, type;
-	char tag[17];
-	int r;
-
-	if (fd < 0)
-		return nk_fail(err, errno == ENOENT ? NK_E_NOT_FOUND : NK_E_KERNEL, -errno, "cannot open the pin %s", p->path);
-	/* A pinned map or link opens just as well. */
-	r = nk_program_identify(fd, &id, tag, &type);
-	if (r < 0 || type != BPF_PROG_TYPE_SCHED_CLS)
-		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "what is pinned at %s is not a program for a chain of packets",
-			       p->path);
-	*ret_fd = nk_take_fd(&fd);
-	return 0;
-}
-
-/* bpf(2) gives information of any BPF descriptor and doesn't say of what; its name in /proc does. */
-static bool is_program(int fd)
+bool nk_bpf_fd_is(int fd, const char *kind)
 {
 	char path[32], target[64] = "";
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target) - 1) > 0 && !strcmp(target, "anon_inode:bpf-prog");
+	return readlink(path, target, sizeof(target) - 1) > 0 && !strncmp(target, "anon_inode:", 11) && !strcmp(target + 11, kind);
 }
 
-int nk_program_identify(int fd, uint32_t *ret_id, char *ret_tag, uint32_t *ret_type)
+int nk_program_check(int fd, const char *what, uint32_t *ret_id, char ret_tag[NK_TAG_STRLEN], struct nk_error *err)
+{
+	uint32_t id, type;
+	char tag[NK_TAG_STRLEN];
+
+	if (nk_program_identify(fd, &id, tag, &type) < 0)
+		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "%s is not a BPF program", what);
+	if (type != BPF_PROG_TYPE_SCHED_CLS)
+		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "%s is a program of type %s; a chain of packets takes sched_cls", what,
+				 libbpf_bpf_prog_type_str(type) ?: "unknown");
+	*ret_id = id;
+	memcpy(ret_tag, tag, sizeof(tag));
+	return 0;
+}
+
+static int open_pin(const struct nk_program *p, int *ret_fd, struct nk_error *err)
+{
+	_close_ int fd = bpf_obj_get(p->path);
+	_free_ char *what = NULL;
+	char tag[NK_TAG_STRLEN];
+	uint32_t id;
+	int r;
+
+	if (fd < 0)
+		return nk_fail(err, fd == -ENOENT ? NK_E_NOT_FOUND : NK_E_KERNEL, fd, "cannot open the pin %s", p->path);
+	if (asprintf(&what, "what is pinned at %s", p->path) < 0)
+		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot open the pin %s", p->path);
+	r = nk_program_check(fd, what, &id, tag, err);
+	if (!r)
+		*ret_fd = nk_take_fd(&fd);
+	return r;
+}
+
+/* Numbers are given out in a circle: the tag tells whether it is still the one that was passed. */
+static int open_passed(const struct nk_program *p, int *ret_fd, struct nk_error *err)
+{
+	char boot_id[37], tag[NK_TAG_STRLEN];
+	_close_ int fd = -1;
+	uint32_t id;
+	int r = nk_boot_id(boot_id);
+
+	if (r < 0)
+		return nk_fail(err, NK_E_KERNEL, r, "cannot tell this boot from another");
+	if (strcmp(boot_id, p->boot_id))
+		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT, "program '%s' was passed as a descriptor before the machine was restarted: pass it "
+				 "again", p->name);
+	fd = bpf_prog_get_fd_by_id(p->number);
+	if (fd < 0 && fd != -ENOENT)
+		return nk_fail(err, NK_E_KERNEL, fd, "cannot open program %u, which was passed as '%s'", p->number, p->name);
+	if (fd < 0 || nk_program_identify(fd, &id, tag, NULL) < 0 || strcmp(tag, p->tag))
+		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT, "program %u, which was passed as '%s', is gone, and so are its pins: pass it again",
+				 p->number, p->name);
+	*ret_fd = nk_take_fd(&fd);
+	return 0;
+}
+
+int nk_program_open(const struct nk_program *p, int *ret_fd, struct nk_error *err)
+{
+	return p->source == NK_PROGRAM_PIN ? open_pin(p, ret_fd, err) : open_passed(p, ret_fd, err);
+}
+
+int nk_program_identify(int fd, uint32_t *ret_id, char ret_tag[NK_TAG_STRLEN], uint32_t *ret_type)
 {
 	struct bpf_prog_info info = {};
 	uint32_t size = sizeof(info);
 	int r;
 
-	if (!is_program(fd))
+	if (!nk_bpf_fd_is(fd, "bpf-prog"))
 		return -EINVAL;
 	r = bpf_prog_get_info_by_fd(fd, &info, &size);
 	if (r < 0)
@@ -181,22 +186,16 @@ int nk_program_identify(int fd, uint32_t *ret_id, char *ret_tag, uint32_t *ret_t
 	return 0;
 }
 
-struct program_maps {
-	uint8_t tag[BPF_TAG_SIZE];
-	uint32_t n, ids[MAPS_MAX];
-};
-
-static int maps_of(int fd, struct program_maps *ret)
+int nk_program_map_ids(int fd, struct nk_program_map_ids *ret)
 {
-	struct bpf_prog_info info = { .nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)ret->ids };
+	struct bpf_prog_info info = { .nr_map_ids = NK_PROGRAM_MAPS_MAX, .map_ids = (uintptr_t)ret->ids };
 	uint32_t size = sizeof(info);
 	int r = bpf_prog_get_info_by_fd(fd, &info, &size);
 
 	if (r < 0)
 		return r;
-	if (info.nr_map_ids > MAPS_MAX)
+	if (info.nr_map_ids > NK_PROGRAM_MAPS_MAX)
 		return -E2BIG;
-	memcpy(ret->tag, info.tag, sizeof(ret->tag));
 	ret->n = info.nr_map_ids;
 	return 0;
 }
@@ -210,6 +209,7 @@ static bool same_constants(int a, int b, uint32_t size)
 	return x && y && !bpf_map_lookup_elem(a, &key, x) && !bpf_map_lookup_elem(b, &key, y) && !memcmp(x, y, size);
 }
 
+/* One map or, of global variables, one like the other: each load makes those anew. */
 static bool same_map(uint32_t a, uint32_t b)
 {
 	_close_ int x = bpf_map_get_fd_by_id(a);
@@ -217,21 +217,27 @@ static bool same_map(uint32_t a, uint32_t b)
 	struct bpf_map_info i = {}, j = {};
 	uint32_t i_size = sizeof(i), j_size = sizeof(j);
 
+	if (a == b)
+		return true;
 	if (x < 0 || y < 0 || bpf_map_get_info_by_fd(x, &i, &i_size) < 0 || bpf_map_get_info_by_fd(y, &j, &j_size) < 0)
 		return false;
-	if (i.type != j.type || i.key_size != j.key_size || i.value_size != j.value_size || i.max_entries != j.max_entries ||
-	    i.map_flags != j.map_flags || memcmp(i.name, j.name, sizeof(i.name)))
+	if (!strchr(i.name, '.') || i.type != BPF_MAP_TYPE_ARRAY || i.max_entries != 1 || i.type != j.type || i.key_size != j.key_size ||
+	    i.value_size != j.value_size || i.max_entries != j.max_entries || i.map_flags != j.map_flags ||
+	    memcmp(i.name, j.name, sizeof(i.name)))
 		return false;
-	if (a == b || !(i.map_flags & BPF_F_RDONLY_PROG) || i.type != BPF_MAP_TYPE_ARRAY || i.max_entries != 1)
+	if (!(i.map_flags & BPF_F_RDONLY_PROG))
 		return true;
 	return i.value_size <= CONSTANTS_MAX && same_constants(x, y, i.value_size);
 }
 
 bool nk_program_same(int a, int b)
 {
-	struct program_maps x = {}, y = {};
+	char a_tag[NK_TAG_STRLEN], b_tag[NK_TAG_STRLEN];
+	struct nk_program_map_ids x, y;
+	uint32_t id;
 
-	if (maps_of(a, &x) < 0 || maps_of(b, &y) < 0 || x.n != y.n || memcmp(x.tag, y.tag, sizeof(x.tag)))
+	if (nk_program_identify(a, &id, a_tag, NULL) < 0 || nk_program_identify(b, &id, b_tag, NULL) < 0 || strcmp(a_tag, b_tag) ||
+	    nk_program_map_ids(a, &x) < 0 || nk_program_map_ids(b, &y) < 0 || x.n != y.n)
 		return false;
 	/* Both lists are in the order in which the instructions meet the maps, and the instructions are the same. */
 	for (uint32_t i = 0; i < x.n; i++) {

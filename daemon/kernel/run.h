@@ -23,7 +23,7 @@ struct nk_run_device {
 struct nk_run {
 	struct nk_worker *w;
 	struct nk_result *res;
-	bool delete_by_group;
+	const struct nk_job *job;
 	struct nk_run_device *devices; /* owned */
 	size_t n_devices;
 	struct nk_map by_name;

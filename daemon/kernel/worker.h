@@ -13,6 +13,7 @@ struct nk_rtnl;
 struct nk_batch;
 
 struct nk_worker {
+	struct nk_object_dirs objects; /* where object files may come from */
 	uint32_t group;         /* IFLA_GROUP of our devices; those behind it collect deletions (message.h) */
 	struct nk_bpf *bpf;     /* owned */
 	struct nk_rtnl *host;   /* owned; in the daemon's namespace, wherever the thread is */
@@ -32,8 +33,8 @@ int nk_worker_renew_host(struct nk_worker *w);
 /* Hand a result to the loop. Takes it. */
 void nk_worker_send(struct nk_worker *w, struct nk_result *res);
 
-/* Run res->plan and fill the rest of res. delete_by_group as in the job. */
-void nk_plan_run(struct nk_worker *w, struct nk_result *res, bool delete_by_group);
+/* Run res->plan, which was the job's, and fill the rest of res. */
+void nk_plan_run(struct nk_worker *w, const struct nk_job *job, struct nk_result *res);
 /* Read everything and send it in parts; `last` takes the closing one, with the error if there was one. */
 void nk_snapshot_run(struct nk_worker *w, const struct nk_job *job, struct nk_result *last);
 

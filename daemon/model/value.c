@@ -72,6 +72,9 @@ struct nk_program *nk_program_unref(const struct nk_program *p)
 	if (!own || atomic_fetch_sub_explicit(&own->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
 
+	for (uint32_t i = 0; i < own->n_maps; i++)
+		free(own->maps[i].path);
+	free(own->maps);
 	free(own->path);
 	free(own->program);
 	free(own);
@@ -169,8 +172,16 @@ static bool text_equal(const char *a, const char *b)
 
 bool nk_program_equal(const struct nk_program *a, const struct nk_program *b)
 {
-	return a == b || (!strcmp(a->name, b->name) && a->source == b->source && text_equal(a->path, b->path) &&
-			  text_equal(a->program, b->program));
+	if (a == b)
+		return true;
+	if (strcmp(a->name, b->name) || a->source != b->source || !text_equal(a->path, b->path) || !text_equal(a->program, b->program) ||
+	    strcmp(a->sha256, b->sha256) || a->replace_maps != b->replace_maps || a->number != b->number || strcmp(a->tag, b->tag) ||
+	    strcmp(a->boot_id, b->boot_id) || a->n_maps != b->n_maps)
+		return false;
+	for (uint32_t i = 0; i < a->n_maps; i++)
+		if (strcmp(a->maps[i].name, b->maps[i].name) || strcmp(a->maps[i].path, b->maps[i].path))
+			return false;
+	return true;
 }
 
 bool nk_netns_equal(const struct nk_netns *a, const struct nk_netns *b)

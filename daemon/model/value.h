@@ -119,15 +119,36 @@ struct nk_device {
 	struct nk_attachment *attachments; /* owned, in the document's order */
 };
 
-enum nk_program_source { NK_PROGRAM_OBJECT, NK_PROGRAM_PIN };
+enum nk_program_source {
+	NK_PROGRAM_OBJECT, /* a function of an object file */
+	NK_PROGRAM_PIN,    /* somebody else's pin */
+	NK_PROGRAM_FD,     /* the n-th descriptor passed with the request; only until the request is accepted */
+	NK_PROGRAM_ID,     /* what a passed descriptor becomes when it is accepted: the kernel's id of the program, unique for one boot */
+};
 
-/* A BPF program the document names. Counted, immutable. A passed descriptor would be a further source. */
+#define NK_TAG_STRLEN 17    /* the kernel's digest of a program's instructions, hexadecimal, with the closing NUL */
+#define NK_SHA256_STRLEN 65 /* likewise */
+
+/* A map of an object that is not its own: an existing one is used instead. */
+struct nk_program_map {
+	char name[NK_NAME_MAX]; /* in the object */
+	char *path;             /* where the map is pinned: owned */
+};
+
+/* A BPF program the document names. Counted, immutable. */
 struct nk_program {
 	atomic_uint refs;
 	char name[NK_NAME_MAX];
 	enum nk_program_source source;
-	char *path;    /* object file or pin: owned */
-	char *program; /* function in the object file, NULL for a pin: owned */
+	char *path;    /* OBJECT, PIN: the file or the pin. Owned */
+	char *program; /* OBJECT: function in the file. Owned */
+	char sha256[NK_SHA256_STRLEN]; /* OBJECT: of the file, lower case; empty: any */
+	bool replace_maps;             /* OBJECT: an upgrade may leave a map behind whose definition changed */
+	uint32_t n_maps;
+	struct nk_program_map *maps;   /* OBJECT: sorted by name, owned */
+	uint32_t number;               /* FD: as given. ID: the kernel's */
+	char tag[NK_TAG_STRLEN];       /* ID: of the program, so that another one of its number isn't taken for it */
+	char boot_id[37];              /* ID: the boot in which number means something */
 };
 
 /* A fresh object with one reference, all defaults; NULL when memory is out. */

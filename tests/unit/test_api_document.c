@@ -409,6 +409,42 @@ static void each_member_of_a_program(void **state)
 	program_refused("{\"pin\": \"/x\"}", "", "\"name\" is missing");
 }
 
+#define OBJECT(more) "{\"name\": \"p\", \"object\": \"/a.o\", \"program\": \"f\", " more "}"
+#define PASSED(id, tag, boot) \
+	"{\"name\": \"p\", \"passed\": {\"id\": " id ", \"tag\": \"" tag "\", \"boot_id\": \"" boot "\"}}"
+#define BOOT "01234567-89ab-cdef-0123-456789abcdef"
+#define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static void each_source_of_a_program(void **state)
+{
+	program_stays(OBJECT("\"sha256\": \"" DIGEST "\", \"maps\": {\"b\": \"/x\", \"_a1\": \"/y\"}, \"replace_maps\": true"));
+	program_stays("{\"name\": \"p\", \"fd\": 0}");
+	program_stays("{\"name\": \"p\", \"fd\": 252}");
+	program_stays(PASSED("4294967295", "0123456789abcdef", BOOT));
+
+	program_refused(OBJECT("\"sha256\": \"" DIGEST "0\""), "/sha256", "");
+	program_refused(OBJECT("\"sha256\": \"0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef\""), "/sha256", "lower case");
+	program_refused(OBJECT("\"sha256\": \"\""), "/sha256", "64");
+	program_refused(OBJECT("\"maps\": []"), "/maps", "not a list");
+	program_refused(OBJECT("\"maps\": {\"a\": \"x\"}"), "/maps/a", "slash");
+	program_refused(OBJECT("\"maps\": {\"a\": 1}"), "/maps/a", "an integer");
+	program_refused(OBJECT("\"maps\": {\"a.b\": \"/x\"}"), "/maps/a.b", "name of a map");
+	program_refused(OBJECT("\"maps\": {\"a/~\": \"/x\"}"), "/maps/a~1~0", "name of a map");
+	program_refused(OBJECT("\"maps\": {\"" DIGEST "\": \"/x\"}"), "/maps/" DIGEST, "");
+	program_refused(OBJECT("\"maps\": {\"a" DIGEST "\": \"/x\"}"), "/maps/a" DIGEST, "63 bytes");
+	program_refused(OBJECT("\"replace_maps\": 1"), "/replace_maps", "true or false");
+	program_refused(OBJECT("\"fd\": 0"), "/fd", "either");
+	program_refused("{\"name\": \"p\", \"fd\": 253}", "/fd", "252");
+	program_refused("{\"name\": \"p\", \"fd\": 0, \"pin\": \"/x\"}", "/fd", "either");
+	program_refused("{\"name\": \"p\", \"fd\": 0, \"program\": \"f\"}", "/program", "object file");
+	program_refused("{\"name\": \"p\", \"pin\": \"/x\", \"sha256\": \"" DIGEST "\"}", "/sha256", "object file");
+	program_refused("{\"name\": \"p\", \"pin\": \"/x\", \"maps\": {}}", "/maps", "object file");
+	program_refused("{\"name\": \"p\", \"passed\": {\"id\": 1}}", "/passed", "missing");
+	program_refused(PASSED("0", "0123456789abcdef", BOOT), "/passed/id", "");
+	program_refused(PASSED("1", "0123", BOOT), "/passed/tag", "16");
+	program_refused(PASSED("1", "0123456789abcdef", "x"), "/passed/boot_id", "36");
+}
+
 static void peer_has_the_device_s_mtu(void **state)
 {
 	json_t *json = parse("{\"name\": \"a\", \"mtu\": 9000, \"peer\": {\"name\": \"b\", \"netns\": \"n\"}}");
@@ -552,6 +588,7 @@ int main(void)
 		cmocka_unit_test(each_member_of_a_device),
 		cmocka_unit_test(each_member_of_an_attachment),
 		cmocka_unit_test(each_member_of_a_program),
+		cmocka_unit_test(each_source_of_a_program),
 		cmocka_unit_test(peer_has_the_device_s_mtu),
 		cmocka_unit_test(the_order_of_lists_does_not_matter),
 		cmocka_unit_test(names_that_are_nearly_right),

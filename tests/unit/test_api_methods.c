@@ -216,6 +216,7 @@ static void settings_have_defaults(void **state)
 		assert_string_equal(s.state_dir, "/var/lib/netkitd");
 		assert_string_equal(s.bpffs, "/sys/fs/bpf/netkitd");
 		assert_int_equal(s.n_admin_groups, 0);
+		assert_int_equal(s.n_object_dirs, 0);
 		assert_int_equal(s.group, 1852506112);
 		assert_int_equal(s.max_clients, 256);
 		assert_true(s.retry_min_ms < s.retry_max_ms);
@@ -237,10 +238,12 @@ static void settings_are_read(void **state)
 
 	assert_int_equal(load("{\"socket_path\": \"/s\", \"socket_group\": \"g\", \"state_dir\": \"/d\", \"bpffs\": \"/b\", \"admin_groups\": "
 			      "[\"wheel\", \"adm\"], \"group\": 1, \"max_clients\": 2, \"retry_min_ms\": 10, \"retry_max_ms\": 10, "
-			      "\"poll_s\": 1}", &s, &err), 0);
+			      "\"poll_s\": 1, \"object_dirs\": [\"/o\"]}", &s, &err), 0);
 	assert_string_equal(s.socket_path, "/s");
 	assert_int_equal(s.n_admin_groups, 2);
 	assert_string_equal(s.admin_groups[1], "adm");
+	assert_int_equal(s.n_object_dirs, 1);
+	assert_string_equal(s.object_dirs[0], "/o");
 	assert_int_equal(s.group, 1);
 	assert_int_equal(s.retry_max_ms, 10);
 	nk_settings_clear(&s);
@@ -255,6 +258,7 @@ static void bad_settings_are_refused(void **state)
 		{"{\"sockt_path\": \"/s\"}", "/sockt_path"},
 		{"{\"socket_path\": \"s\"}", "/socket_path"},
 		{"{\"socket_group\": \"\"}", "/socket_group"},
+		{"{\"object_dirs\": [\"/a\", \"b\"]}", "/object_dirs/1"},
 		{"{\"group\": 0}", "/group"},
 		{"{\"group\": 2147483647}", "/group"},
 		{"{\"max_clients\": 0}", "/max_clients"},

@@ -170,6 +170,45 @@ static void references_keep_an_object(void **state)
 	assert_null(nk_program_unref(p));
 }
 
+static struct nk_program *shared_program(void)
+{
+	struct nk_program *p = nk_program_new();
+
+	strcpy(p->name, "p");
+	p->path = strdup("/x.bpf.o");
+	p->program = strdup("f");
+	p->maps = calloc(1, sizeof(*p->maps));
+	p->n_maps = 1;
+	strcpy(p->maps[0].name, "m");
+	p->maps[0].path = strdup("/sys/fs/bpf/m");
+	return p;
+}
+
+/* Each member makes another program, because a change of it is an upgrade. */
+static void programs_are_equal_in_all_members(void **state)
+{
+	for (int i = 0; i < 10; i++) {
+		struct nk_program *a = shared_program(), *b = shared_program();
+
+		assert_true(nk_program_equal(a, b));
+		switch (i) {
+		case 0: strcpy(b->name, "q"); break;
+		case 1: b->source = NK_PROGRAM_PIN; break;
+		case 2: b->path[1] = 'y'; break;
+		case 3: b->program[0] = 'g'; break;
+		case 4: strcpy(b->sha256, "0"); break;
+		case 5: b->replace_maps = true; break;
+		case 6: b->maps[0].name[0] = 'n'; break;
+		case 7: b->maps[0].path[1] = 'x'; break;
+		case 8: b->number = 1; break;
+		case 9: strcpy(b->boot_id, "another boot"); break;
+		}
+		assert_false(nk_program_equal(a, b));
+		nk_program_unref(a);
+		nk_program_unref(b);
+	}
+}
+
 static void namespaces_are_equal_by_what_identifies_them(void **state)
 {
 	struct nk_netns a = { .kind = NK_NETNS_PID, .number = 7, .start = 1 }, b = a, c = { .kind = NK_NETNS_NAME, .path = (char *)"x" };
@@ -200,6 +239,7 @@ int main(void)
 		cmocka_unit_test(names_are_short_and_plain),
 		cmocka_unit_test(equal_documents_are_equal_values),
 		cmocka_unit_test(references_keep_an_object),
+		cmocka_unit_test(programs_are_equal_in_all_members),
 		cmocka_unit_test(namespaces_are_equal_by_what_identifies_them),
 	};
 

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Object files: which are read, from where, and their digest. Also the words of a program's key.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/kernel/object_file.h"
+#include "daemon/kernel/program_maps.h"
+#include "daemon/model/sha256.h"
+
+/* Around the ends of the blocks, and the examples of the standard. */
+static void digests(void **state)
+{
+	static const struct {
+		size_t n; /* of the letter a */
+		const char *digest;
+	} cases[] = {
+		{ 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+		{ 55, "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318" },
+		{ 56, "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a" },
+		{ 63, "7d3e74a05d7db15bce4ad9ec0658ea98e3f06eeecf16b4c6fff2da457ddc2f34" },
+		{ 64, "ffe054fe7ae0cb6dc65c3af9b61d5209f439851db43d0ba5997337df154668eb" },
+		{ 119, "31eba51c313a5c08226adf18d4a359cfdfd8d2e816b13f4af952f7ea6584dcfb" },
+		{ 128, "6836cf13bac400e9105071cd6af47084dfacad4e5e302c94bfed24e013afb73e" },
+		{ 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0" },
+	};
+	char digest[NK_SHA256_STRLEN];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *text = malloc(cases[i].n + 1);
+
+		memset(text, 'a', cases[i].n);
+		assert_string_equal(nk_sha256(text, cases[i].n, digest), cases[i].digest);
+		free(text);
+	}
+	assert_string_equal(nk_sha256("abc", 3, digest), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+static void directories_by_their_words(void **state)
+{
+	char *dirs[] = { (char *)"/opt/bpf", (char *)"/usr/lib//", (char *)"/opt/bpf/deep" };
+	const struct nk_object_dirs d = { dirs, 3 }, anywhere = { NULL, 0 }, root = { (char *[]){ (char *)"/" }, 1 };
+	static const struct {
+		const char *path, *rest; /* NULL: in none */
+	} cases[] = {
+		{ "/opt/bpf/a.o", "a.o" },
+		{ "/opt/bpf//b/a.o", "b/a.o" },
+		{ "/opt/bpf/deep/a.o", "deep/a.o" },
+		{ "/usr/lib/..a.o", "..a.o" },
+		{ "/usr/lib/a../b", "a../b" },
+		{ "/opt/bpfx/a.o", NULL },
+		{ "/opt/bpf", NULL },
+		{ "/opt/bp", NULL },
+		{ "/a.o", NULL },
+		{ "/opt/bpf/../a.o", NULL },
+		{ "/opt/bpf/x/..", NULL },
+		{ "/../opt/bpf/a.o", NULL },
+	};
+	const char *dir, *rest;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(nk_object_dir_of(&d, cases[i].path, &dir, &rest), cases[i].rest != NULL);
+		if (cases[i].rest)
+			assert_string_equal(rest, cases[i].rest);
+	}
+	assert_true(nk_object_dir_of(&anywhere, "/x/../y", &dir, &rest));
+	assert_null(dir);
+	assert_string_equal(rest, "/x/../y");
+	assert_true(nk_object_dir_of(&root, "/x/y", &dir, &rest));
+	assert_string_equal(rest, "x/y");
+}
+
+/* A directory of files: a (abc), in/b (abc), links, a pipe. */
+static char *place;
+
+static char *at(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", place, name);
+	return path;
+}
+
+static void write_file(const char *name, const char *text)
+{
+	FILE *f = fopen(at(name), "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int make_place(void **state)
+{
+	char target[256];
+
+	place = strdup("/tmp/netkitd-objects-XXXXXX");
+	assert_non_null(mkdtemp(place));
+	mkdir(at("in"), 0700);
+	write_file("a", "abc");
+	write_file("in/b", "abc");
+	strcpy(target, at("a"));
+	return symlink("b", at("in/beside")) || symlink("../a", at("in/out")) || symlink(target, at("in/absolute")) ||
+	       symlink("..", at("in/up")) || symlink("/proc/self/cwd", at("in/magic")) || mkfifo(at("in/pipe"), 0600);
+}
+
+static int remove_place(void **state)
+{
+	static const char *const names[] = { "in/beside", "in/out", "in/absolute", "in/up", "in/magic", "in/pipe", "in/b", "a" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		unlink(at(names[i]));
+	rmdir(at("in"));
+	rmdir(place);
+	free(place);
+	return 0;
+}
+
+/* 0 and the content is abc, or -errno and these words. */
+static void reads(const char *name, const char *dir, const char *sha256, int result, const char *words)
+{
+	char *dirs[] = { dir ? strdup(at(dir)) : NULL };
+	const struct nk_object_dirs d = { dirs, dir != NULL };
+	struct nk_program *p = nk_program_new();
+	struct nk_error err = {};
+	char *data = NULL;
+	size_t size = 0;
+	int r;
+
+	p->path = strdup(at(name));
+	strcpy(p->sha256, sha256);
+	r = nk_object_read(p, &d, &data, &size, &err);
+	if (r != result || (words && (!err.message || !strstr(err.message, words) || !strstr(err.message, p->path))))
+		fail_msg("%s: %d, not %d: %s", name, r, result, err.message ? err.message : "no message");
+	if (!result) {
+		assert_int_equal(size, 3);
+		assert_memory_equal(data, "abc", 3);
+	}
+	free(data);
+	nk_error_clear(&err);
+	nk_program_unref(p);
+	free(dirs[0]);
+}
+
+#define ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+static void files_and_directories(void **state)
+{
+	reads("a", NULL, "", 0, NULL);
+	reads("in/out", NULL, "", 0, NULL);
+	reads("in/b", NULL, ABC, 0, NULL);
+	reads("in/b", "in", ABC, 0, NULL);
+	reads("in/beside", "in", "", 0, NULL);
+	reads("in/out", ".", "", 0, NULL);
+	reads("in/b", "in", "0", -EKEYREJECTED, ABC);
+	reads("a", "in", "", -EACCES, "object_dirs");
+	reads("in/out", "in", "", -EXDEV, "leads out");
+	reads("in/absolute", "in", "", -EXDEV, "leads out");
+	reads("in/up/a", "in", "", -EXDEV, "leads out");
+	reads("in/magic/x", "in", "", -EXDEV, "leads out");
+	reads("in/none", "in", "", -ENOENT, "No such file");
+	reads("none", NULL, "", -ENOENT, "No such file");
+	reads("in", NULL, "", -EINVAL, "regular");
+	reads("in/pipe", "in", "", -EINVAL, "regular");
+}
+
+static void keys_name_their_maps(void **state)
+{
+	char *key = strdup("f");
+
+	assert_false(nk_key_has_map(NULL, 1));
+	assert_false(nk_key_has_map(key, 1));
+	assert_int_equal(nk_key_add_map(&key, "a", 12), 0);
+	assert_int_equal(nk_key_add_map(&key, "b", 345), 0);
+	assert_string_equal(key, "f a=12 b=345");
+	assert_true(nk_key_has_map(key, 12));
+	assert_true(nk_key_has_map(key, 345));
+	assert_false(nk_key_has_map(key, 1));
+	assert_false(nk_key_has_map(key, 34));
+	assert_false(nk_key_has_map(key, 2));
+	free(key);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(digests),
+		cmocka_unit_test(directories_by_their_words),
+		cmocka_unit_test_setup_teardown(files_and_directories, make_place, remove_place),
+		cmocka_unit_test(keys_name_their_maps),
+	};
+
+	return cmocka_run_group_tests_name("object_file", tests, NULL, NULL);
+}
