@@ -54,8 +54,8 @@ static const struct nk_field passed_fields[] = {
 /* A group of nk_program's members: it begins where the program begins. */
 static const struct nk_table table_passed = {
 	.name = "program_passed",
-	.text = "A program that was passed as a descriptor before. Taken back as it was given out, so that what `state.get` returns can be "
-		"applied again; it means something until the next boot only.",
+	.text = "A program that was passed as a descriptor before. Taken back as it was given out, so that what `state.get` returns "
+		"can be applied again; it means something until the next boot only.",
 	.size = sizeof(struct nk_program),
 	NK_FIELDS(passed_fields),
 };
@@ -71,8 +71,8 @@ static const struct nk_field program_fields[] = {
 	{.name = "program", .type = &nk_type_string, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_program, program), .max = 127,
 	 .problem = nk_identifier_problem, .pattern = NK_IDENTIFIER_PATTERN, .what = "a function's name",
 	 .text = "The function in the object file."},
-	{.name = "sha256", .type = &nk_type_chars, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_program, sha256), .problem = sha256_problem,
-	 .pattern = "^[0-9a-f]{64}$", .what = "a SHA-256 digest",
+	{.name = "sha256", .type = &nk_type_chars, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_program, sha256),
+	 .problem = sha256_problem, .pattern = "^[0-9a-f]{64}$", .what = "a SHA-256 digest",
 	 .text = "Digest of the object file, hexadecimal. A file with another one is not loaded."},
 	{.name = "maps", .type = &nk_type_maps, .flags = NK_OMIT_EMPTY, NK_LIST_AT(struct nk_program, maps, n_maps),
 	 .text = "Maps that the object shares with others: for the map's name in the object, where an existing one is pinned. Its "
@@ -83,12 +83,12 @@ static const struct nk_field program_fields[] = {
 	{.name = "pin", .type = &nk_type_string, NK_AT(struct nk_program, path), NK_WHEN(struct nk_program, source, NK_PROGRAM_PIN),
 	 .max = NK_PATH_BYTES, .problem = nk_path_problem, .pattern = "^/", .what = "an absolute path",
 	 .text = "Where somebody else pinned it in a BPF file system; instead of `object` and `program`."},
-	{.name = "fd", .type = &nk_type_uint, NK_AT(struct nk_program, number), NK_WHEN(struct nk_program, source, NK_PROGRAM_FD), .min = 0,
-	 .max = 252,
-	 .text = "Over the socket, instead of these: which of the descriptors sent with the message (SCM_RIGHTS) is the program, from 0. "
-		 "netkitd pins it; accepted, it becomes `passed`."},
-	{.name = "passed", .type = &nk_type_object, .size = sizeof(struct nk_program), NK_WHEN(struct nk_program, source, NK_PROGRAM_ID),
-	 .table = &table_passed, .text = "What a passed descriptor becomes."},
+	{.name = "fd", .type = &nk_type_uint, NK_AT(struct nk_program, number), NK_WHEN(struct nk_program, source, NK_PROGRAM_FD),
+	 .min = 0, .max = 252,
+	 .text = "Over the socket, instead of these: which of the descriptors sent with the message (SCM_RIGHTS) is the program, "
+		 "from 0. netkitd pins it; accepted, it becomes `passed`."},
+	{.name = "passed", .type = &nk_type_object, .size = sizeof(struct nk_program),
+	 NK_WHEN(struct nk_program, source, NK_PROGRAM_ID), .table = &table_passed, .text = "What a passed descriptor becomes."},
 };
 
 static int program_finish(void *obj, const json_t *json, bool ok, struct nk_decode *d)
@@ -108,7 +108,8 @@ static int program_finish(void *obj, const json_t *json, bool ok, struct nk_deco
 		return nk_decode_problem(d, "where is the program? \"object\" and \"program\", or \"pin\" or \"fd\", are missing");
 	for (size_t i = 0; strcmp(from, "object") != 0 && i < sizeof(with_object) / sizeof(with_object[0]); i++)
 		if (json_object_get(json, with_object[i]))
-			return nk_decode_problem_in(d, with_object[i], "it is about an object file, and this program is of \"%s\"", from);
+			return nk_decode_problem_in(d, with_object[i], "it is about an object file, and this program is of \"%s\"",
+						    from);
 	if (!strcmp(from, "object") && !json_object_get(json, "program"))
 		return nk_decode_problem(d, "member \"program\" is missing: which function of the object file?");
 	return 0;
@@ -126,8 +127,8 @@ static void program_drop(void *obj)
 
 const struct nk_table nk_table_program = {
 	.name = "program",
-	.text = "A BPF program that netkitd can load: a function of an object file, a pin, or a descriptor. It is loaded once and shared by "
-		"its attachments.",
+	.text = "A BPF program that netkitd can load: a function of an object file, a pin, or a descriptor. It is loaded once and "
+		"shared by its attachments.",
 	.size = sizeof(struct nk_program),
 	NK_FIELDS(program_fields),
 	.create = program_create,

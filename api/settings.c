@@ -45,8 +45,8 @@ static const struct nk_field settings_fields[] = {
 	{.name = "admin_groups", .type = &nk_type_list, NK_LIST_AT(S, admin_groups, n_admin_groups), .max = 64,
 	 .item = &admin_group_item, .text = "Whose members may change, besides uid 0. They must be able to connect, too."},
 	{.name = "object_dirs", .type = &nk_type_list, NK_LIST_AT(S, object_dirs, n_object_dirs), .max = 64, .item = &object_dir_item,
-	 .text = "Directories that object files may come from, with those below them. A symbolic link that leads out of its directory "
-		 "is not followed. Without this, anywhere."},
+	 .text = "Directories that object files may come from, with those below them. A file that a symbolic link leads to "
+		 "outside of its directory is not loaded. Without this, anywhere."},
 	NUMBER(group, 1, 2147418111, 1852506112,
 	       "The interface group that marks netkitd's devices; the 65535 numbers behind it collect what is to be deleted. Nothing "
 	       "else may use them."),

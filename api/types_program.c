@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The type of a program's `maps`: names of maps in the object, and where the maps are pinned that stand for them. It is the one object
- * of the contract whose members' names are the sender's.
+ * The type of a program's `maps`: names of maps in the object, and where the maps are pinned that stand for them. It is the one
+ * object of the contract whose members' names are the sender's.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -105,9 +105,9 @@ static json_t *maps_encode(const struct nk_field *f, const void *at)
 
 static json_t *maps_schema(const struct nk_field *f, struct nk_schema_out *out)
 {
-	return json_pack("{s:s,s:i,s:{s:s,s:i},s:{s:s,s:i,s:s}}", "type", "object", "maxProperties", MAPS_MAX, "propertyNames", "pattern",
-			 NK_IDENTIFIER_PATTERN, "maxLength", NK_NAME_MAX - 1, "additionalProperties", "type", "string", "maxLength",
-			 NK_PATH_BYTES, "pattern", "^/");
+	return json_pack("{s:s,s:i,s:{s:s,s:i},s:{s:s,s:i,s:s}}", "type", "object", "maxProperties", MAPS_MAX, "propertyNames",
+			 "pattern", NK_IDENTIFIER_PATTERN, "maxLength", NK_NAME_MAX - 1, "additionalProperties", "type", "string",
+			 "maxLength", NK_PATH_BYTES, "pattern", "^/");
 }
 
 static void maps_describe(const struct nk_field *f, FILE *out)

@@ -188,11 +188,10 @@ static void accept_program(struct attempt *a, struct nk_program *p, size_t i)
 {
 	const struct nk_settings *s = &a->m->settings;
 	struct nk_object_dirs dirs = { s->object_dirs, s->n_object_dirs };
-	const char *dir, *rest;
 	int fds[NK_FDS_MAX];
 	char pointer[128];
 
-	if (p->source == NK_PROGRAM_OBJECT && !nk_object_dir_of(&dirs, p->path, &dir, &rest))
+	if (p->source == NK_PROGRAM_OBJECT && !nk_object_is_allowed(&dirs, p->path))
 		at(a, NK_E_DENIED, "programs", i, "/object", "it is in none of the directories that the setting object_dirs allows");
 	if (a->err.code || (p->source != NK_PROGRAM_FD && p->source != NK_PROGRAM_ID))
 		return;
@@ -208,10 +207,8 @@ static void put_program(struct attempt *a, struct nk_program *p, size_t i)
 		return;
 	check_source(a, "program", "programs", p->name, nk_document_program_source(a->m->doc, p->name), i);
 	accept_program(a, p, i);
-	if (a->err.code) {
-		nk_passed_forget(a->m->settings.bpffs, a->m->doc, p);
+	if (a->err.code)
 		return;
-	}
 	if (nk_document_put_program(a->m->doc, p, a->source, i, &a->change) < 0)
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 }
@@ -400,20 +397,29 @@ static void put_input(struct attempt *a, const struct nk_document_input *in, boo
 		nk_document_check(a->m->doc, &a->change, problem, a);
 }
 
-/* A change came into force or was taken back: descriptors that the document does not name any more need no pin. */
-static void forget_passed(const struct nk_manager *m, const struct nk_change *c)
+static bool is_passed(const struct nk_program *p)
+{
+	return p && p->source == NK_PROGRAM_ID;
+}
+
+/* Is it about programs that came as descriptors? Then some may need their pins no more once it is in force, or taken back. */
+static bool has_passed(const struct nk_change *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
-		nk_passed_forget(m->settings.bpffs, m->doc, c->items[i].prog_prev);
-		nk_passed_forget(m->settings.bpffs, m->doc, c->items[i].prog_next);
+		if (is_passed(c->items[i].prog_prev) || is_passed(c->items[i].prog_next))
+			return true;
 	}
+	return false;
 }
 
 static void undo(struct nk_manager *m, struct nk_change *c)
 {
+	bool passed = has_passed(c);
+
 	nk_document_undo(m->doc, c);
-	forget_passed(m, c);
 	nk_change_clear(c);
+	if (passed)
+		nk_passed_collect(m->settings.bpffs, m->doc);
 }
 
 /* ---- the plan, for the reply ---- */
@@ -657,7 +663,8 @@ static void accept_pending(struct nk_manager *m, struct nk_pending *p)
 		nk_manager_start_waiting(m, p->request, p->revision, p->summary, &p->change, p->wait_ms);
 	else if (p->request)
 		nk_request_reply(p->request, nk_manager_change_result(p->revision, p->summary, p->change.n == 0, NULL));
-	forget_passed(m, &p->change);
+	if (has_passed(&p->change))
+		nk_passed_collect(m->settings.bpffs, m->doc);
 	nk_change_clear(&p->change);
 	json_decref(p->summary);
 	free(p);

@@ -606,14 +606,16 @@ static void program_is(struct nk_reconcile *r, struct nk_object *o, const struct
 	if (id == s->id)
 		return;
 	if (s->n_links)
-		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f, "program %s: id %u, tag %s, took the place of the version before in %u "
-			 "attachments", o->name, s->id, s->tag, s->n_links);
+		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f,
+			 "program %s: id %u, tag %s, took the place of the version before in %u attachments", o->name, s->id, s->tag,
+			 s->n_links);
 	else
 		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f, "program %s: loaded, id %u, tag %s", o->name, s->id, s->tag);
 	nk_document_each_device(r->o.doc, one_user, &u);
 }
 
-static void program_loaded(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s, const struct nk_program *as)
+static void program_loaded(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s,
+			   const struct nk_program *as)
 {
 	nk_program_unref(o->loaded_as);
 	o->loaded_as = nk_program_ref(as);

@@ -43,11 +43,12 @@ struct nk_bpf_users {
  * Make a program available: take the pin of the same name when it holds what the document means (for an object: made of the same
  * file and function, or the same in instructions and maps), else load it.
  *
- * Where another version has that name until now, this is an upgrade. The new one takes over the maps of the old one; then each link of the
- * users that holds the old version gets the new one, by compare-and-swap; then its pin. All or nothing: when one link fails, those that
- * were done are put back, and the old version keeps its name.
+ * Where another version has that name until now, this is an upgrade. The new one takes over the maps of the old one; then each
+ * link of the users that holds the old version gets the new one, by compare-and-swap; then its pin. All or nothing: when one
+ * link fails, those that were done are put back, and the old version keeps its name.
  *
- * -errno with err, which has the verifier's log in its message, whole; *ret then tells of the version before, id 0 if there is none.
+ * -errno with err, which has the verifier's log in its message, whole; *ret then tells of the version before, id 0 if there is
+ * none.
  */
 int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, const struct nk_bpf_users *users, struct nk_program_state *ret,
 		struct nk_error *err);

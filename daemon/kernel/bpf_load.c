@@ -100,8 +100,8 @@ static void clear_version(struct version *v)
 #define _version_ __attribute__((cleanup(clear_version)))
 
 /*
- * What is loaded, else what an earlier netkitd left pinned. A pin whose origin is not beside it somebody else put there. Without memory there
- * is none, and nothing is taken over.
+ * What is loaded, else what an earlier netkitd left pinned. A pin whose origin is not beside it somebody else put there.
+ * Without memory there is none, and nothing is taken over.
  */
 static void find_version(struct nk_bpf *b, const char *name, struct version *ret)
 {
@@ -213,8 +213,8 @@ static bool is_pinned(const struct nk_bpf *b, const char *name, uint32_t id)
 }
 
 /* Give the fresh version the name: in the links of the one before, then in the pin. */
-static int install(struct nk_bpf *b, const struct nk_bpf_users *users, const struct version *old, int fd, const struct nk_origin *from,
-		   struct nk_program_state *state, struct nk_error *err)
+static int install(struct nk_bpf *b, const struct nk_bpf_users *users, const struct version *old, int fd,
+		   const struct nk_origin *from, struct nk_program_state *state, struct nk_error *err)
 {
 	bool upgrade = old->state.id && old->state.id != state->id;
 	char pin[NK_PIN_NAME_MAX];

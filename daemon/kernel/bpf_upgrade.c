@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The exchange of a program's version in all the links that hold it. The kernel exchanges the program of one link at once, so that each packet
- * meets the one or the other; the links follow one another. Called by bpf_load.c in the executor's thread.
+ * The exchange of a program's version in all the links that hold it. The kernel exchanges the program of one link at once, so
+ * that each packet meets the one or the other; the links follow one another. Called by bpf_load.c in the executor's thread.
  *
  * No descriptors are kept on the way, since there may be ten thousand links: what has to be put back is found again by its pin.
  */
@@ -90,8 +90,8 @@ static const char *cause(int error)
 	}
 }
 
-int nk_bpf_upgrade(struct nk_bpf *b, const char *program, const struct nk_bpf_users *users, int old_prog, int new_prog, uint32_t *ret_n,
-		   struct nk_error *err)
+int nk_bpf_upgrade(struct nk_bpf *b, const char *program, const struct nk_bpf_users *users, int old_prog, int new_prog,
+		   uint32_t *ret_n, struct nk_error *err)
 {
 	struct walk there = { .b = b, .program = program, .users = users, .from = old_prog, .to = new_prog };
 	struct walk back = { .b = b, .program = program, .users = users, .from = new_prog, .to = old_prog };
@@ -111,10 +111,13 @@ int nk_bpf_upgrade(struct nk_bpf *b, const char *program, const struct nk_bpf_us
 	if (there.n)
 		go(&back, there.n, true);
 	if (back.error)
-		return nk_refuse(err, NK_E_KERNEL, r, "attachment '%s' of %s does not take the new version of program '%s': %s; and attachment '%s' "
-				 "of %s could not be given the old one back: %s", there.attachment->name, nk_device_name(there.device), program,
-				 cause(r), back.attachment->name, nk_device_name(back.device), cause(back.error));
+		return nk_refuse(err, NK_E_KERNEL, r,
+				 "attachment '%s' of %s does not take the new version of program '%s': %s; and attachment '%s' of %s could "
+				 "not be given the old one back: %s",
+				 there.attachment->name, nk_device_name(there.device), program, cause(r), back.attachment->name,
+				 nk_device_name(back.device), cause(back.error));
 	return nk_refuse(err, r == -EEXIST || r == -EPERM ? NK_E_CONFLICT : NK_E_KERNEL, r,
-			 "attachment '%s' of %s does not take the new version of program '%s': %s; all of its attachments have the old one",
+			 "attachment '%s' of %s does not take the new version of program '%s': %s; all of its attachments have the "
+			 "old one",
 			 there.attachment->name, nk_device_name(there.device), program, cause(r));
 }

@@ -48,8 +48,8 @@ void nk_libbpf_log_begin(void)
 /* Of a text that is too long keep the end, in whole lines, and say so in the first. */
 static void leave_out(char *text, size_t size)
 {
-	char *rest = text + size - LOG_MAX, *line = strchr(rest, '\n');
 	char said[80];
+	char *rest = text + size - (LOG_MAX - sizeof(said)), *line = strchr(rest, '\n');
 	size_t n;
 
 	if (line)

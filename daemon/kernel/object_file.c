@@ -7,11 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
@@ -29,13 +28,10 @@ static bool climbs(const char *path)
 	return false;
 }
 
-bool nk_object_dir_of(const struct nk_object_dirs *d, const char *path, const char **ret_dir, const char **ret_rest)
+bool nk_object_is_allowed(const struct nk_object_dirs *d, const char *path)
 {
-	if (!d->n) {
-		*ret_dir = NULL;
-		*ret_rest = path;
+	if (!d->n)
 		return true;
-	}
 	if (climbs(path))
 		return false;
 	for (size_t i = 0; i < d->n; i++) {
@@ -43,55 +39,89 @@ bool nk_object_dir_of(const struct nk_object_dirs *d, const char *path, const ch
 
 		while (len && d->dirs[i][len - 1] == '/')
 			len--;
-		if (strncmp(path, d->dirs[i], len) || path[len] != '/')
-			continue;
-		*ret_dir = d->dirs[i];
-		*ret_rest = path + len + strspn(path + len, "/");
-		return true;
+		if (!strncmp(path, d->dirs[i], len) && path[len] == '/')
+			return true;
 	}
 	return false;
 }
 
-/* Open a path below a directory; the kernel refuses each step out of it. -errno. */
-static int open_beneath(const char *dir, const char *rest)
+/* Where what a descriptor holds lies now, symbolic links resolved. 0 or -errno. */
+static int real_path(int fd, char ret[PATH_MAX])
 {
-	struct open_how how = { .flags = FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-	_close_ int at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int fd;
+	char link[32];
+	ssize_t n;
 
-	if (at < 0)
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, ret, PATH_MAX - 1);
+	if (n < 0)
 		return -errno;
-	/* EAGAIN: a rename on the way; the kernel can't tell whether the path led out, and asks to try again. */
-	for (int tries = 0; tries < 100; tries++) {
-		fd = (int)syscall(SYS_openat2, at, rest, &how, sizeof(how));
-		if (fd >= 0 || errno != EAGAIN)
-			break;
-	}
-	return fd < 0 ? -errno : fd;
+	ret[n] = '\0';
+	return 0;
+}
+
+static bool is_beneath(const char *path, const char *dir)
+{
+	_close_ int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char real[PATH_MAX];
+	size_t len;
+
+	if (fd < 0 || real_path(fd, real) < 0)
+		return false;
+	len = strlen(real);
+	/* The root is the one directory whose path ends in a slash. */
+	return !strncmp(path, real, len) && (path[len] == '/' || (len && real[len - 1] == '/'));
+}
+
+/*
+ * Where there are rules, see where the path led before anything is opened for reading: what was looked at is what is then read,
+ * whatever becomes of the path meanwhile. openat2 would stop at the first step out, but systemd lets nobody have it who
+ * restricts SUID bits (RestrictSUIDSGID=).
+ */
+static int open_allowed(const char *path, const struct nk_object_dirs *d, int *ret, struct nk_error *err)
+{
+	_close_ int place = open(path, O_PATH | O_CLOEXEC);
+	char real[PATH_MAX], link[32];
+	bool allowed = false;
+	int fd, r;
+
+	if (place < 0)
+		return -errno;
+	r = real_path(place, real);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < d->n; i++)
+		allowed |= is_beneath(real, d->dirs[i]);
+	if (!allowed)
+		return nk_refuse(err, NK_E_DENIED, -EACCES,
+				 "the object file %s leads out of the directories that the setting object_dirs allows: it is %s", path, real);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", place);
+	fd = open(link, FLAGS);
+	if (fd < 0)
+		return -errno;
+	*ret = fd;
+	return 0;
+}
+
+static int open_anywhere(const char *path, int *ret)
+{
+	int fd = open(path, FLAGS);
+
+	if (fd < 0)
+		return -errno;
+	*ret = fd;
+	return 0;
 }
 
 static int open_object(const char *path, const struct nk_object_dirs *d, int *ret, struct nk_error *err)
 {
-	const char *dir, *rest;
-	int fd;
+	int r;
 
-	if (!nk_object_dir_of(d, path, &dir, &rest))
-		return nk_refuse(err, NK_E_DENIED, -EACCES, "the object file %s is in none of the directories that the setting object_dirs allows",
-				 path);
-	if (dir) {
-		fd = open_beneath(dir, rest);
-	} else {
-		fd = open(path, FLAGS);
-		if (fd < 0)
-			fd = -errno;
-	}
-	if (fd == -EXDEV)
-		return nk_refuse(err, NK_E_DENIED, fd, "a symbolic link in %s leads out of %s, which the setting object_dirs allows (an absolute "
-				 "one counts as leading out)", path, dir);
-	if (fd < 0)
-		return nk_fail(err, fd == -ENOENT ? NK_E_NOT_FOUND : NK_E_KERNEL, fd, "cannot open the object file %s", path);
-	*ret = fd;
-	return 0;
+	if (!nk_object_is_allowed(d, path))
+		return nk_refuse(err, NK_E_DENIED, -EACCES,
+				 "the object file %s is in none of the directories that the setting object_dirs allows", path);
+	r = d->n ? open_allowed(path, d, ret, err) : open_anywhere(path, ret);
+	/* It keeps the first words: those that tell where the path led. */
+	return r < 0 ? nk_fail(err, r == -ENOENT ? NK_E_NOT_FOUND : NK_E_KERNEL, r, "cannot open the object file %s", path) : 0;
 }
 
 /* The whole of fd, which is path's. */
@@ -147,8 +177,9 @@ int nk_object_read(const struct nk_program *p, const struct nk_object_dirs *d, c
 	if (r < 0)
 		return r;
 	if (p->sha256[0] && strcmp(nk_sha256(data, size, digest), p->sha256))
-		return nk_refuse(err, NK_E_CONFLICT, -EKEYREJECTED, "the object file %s is not the one that is meant: its SHA-256 is %s, and the "
-				 "document says %s", p->path, digest, p->sha256);
+		return nk_refuse(err, NK_E_CONFLICT, -EKEYREJECTED,
+				 "the object file %s is not the one that is meant: its SHA-256 is %s, and the document says %s", p->path,
+				 digest, p->sha256);
 	*ret = data;
 	data = NULL;
 	*ret_size = size;

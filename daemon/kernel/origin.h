@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * What a pinned program was made of, kept beside its pin, so that a restart can take the pin without loading the object again: libbpf
- * reads the whole kernel's types for that. It is a frozen map of one element: the program's kernel id, a key that says what of the file was
- * loaded and with which maps, and the object file as it was. Called by bpf_load.c.
+ * What a pinned program was made of, kept beside its pin, so that a restart can take the pin without loading the object again:
+ * libbpf reads the whole kernel's types for that. It is a frozen map of one element: the program's kernel id, a key that says
+ * what of the file was loaded and with which maps, and the object file as it was. Called by bpf_load.c.
  */
 #include <stddef.h>
 #include <stdint.h>

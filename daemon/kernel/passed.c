@@ -42,7 +42,8 @@ static int accept_fd(const char *bpffs, struct nk_program *p, const int *fds, si
 	int r;
 
 	if (p->number >= n_fds)
-		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "descriptor %u is meant, but %zu came with the request", p->number, n_fds);
+		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "descriptor %u is meant, but %zu came with the request", p->number,
+				 n_fds);
 	snprintf(what, sizeof(what), "the passed descriptor %u", p->number);
 	r = nk_program_check(fds[p->number], what, &id, tag, err);
 	if (r < 0)
@@ -68,7 +69,8 @@ static int accept_id(const char *bpffs, const struct nk_program *p, struct nk_er
 	return r < 0 ? r : pin(bpffs, fd, p->number, err);
 }
 
-int nk_passed_accept(const char *bpffs, struct nk_program *p, const int *fds, size_t n_fds, const char *pointer, struct nk_error *err)
+int nk_passed_accept(const char *bpffs, struct nk_program *p, const int *fds, size_t n_fds, const char *pointer,
+		     struct nk_error *err)
 {
 	struct nk_error why = {};
 	int r = p->source == NK_PROGRAM_FD ? accept_fd(bpffs, p, fds, n_fds, &why) : accept_id(bpffs, p, &why);
@@ -102,17 +104,6 @@ static bool is_named(const struct nk_document *doc, uint32_t id)
 
 	nk_document_each_program(doc, one_named, &n);
 	return n.found;
-}
-
-void nk_passed_forget(const char *bpffs, const struct nk_document *doc, const struct nk_program *p)
-{
-	_free_ char *path = NULL;
-
-	if (!p || p->source != NK_PROGRAM_ID || is_named(doc, p->number))
-		return;
-	path = pin_path(bpffs, p->number);
-	if (path)
-		unlink(path);
 }
 
 static void close_directory(DIR **dir)

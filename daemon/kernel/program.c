@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From the content of an object file, a pin or an id to a loaded program. Called by bpf_load.c in the executor's thread; it keeps nothing.
+ * From the content of an object file, a pin or an id to a loaded program. Called by bpf_load.c in the executor's thread; it
+ * keeps nothing.
  */
 #include "daemon/kernel/program.h"
 
@@ -114,8 +115,8 @@ int nk_program_check(int fd, const char *what, uint32_t *ret_id, char ret_tag[NK
 	if (nk_program_identify(fd, &id, tag, &type) < 0)
 		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "%s is not a BPF program", what);
 	if (type != BPF_PROG_TYPE_SCHED_CLS)
-		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "%s is a program of type %s; a chain of packets takes sched_cls", what,
-				 libbpf_bpf_prog_type_str(type) ?: "unknown");
+		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "%s is a program of type %s; a chain of packets takes sched_cls",
+				 what, libbpf_bpf_prog_type_str(type) ?: "unknown");
 	*ret_id = id;
 	memcpy(ret_tag, tag, sizeof(tag));
 	return 0;
@@ -150,14 +151,14 @@ static int open_passed(const struct nk_program *p, int *ret_fd, struct nk_error 
 	if (r < 0)
 		return nk_fail(err, NK_E_KERNEL, r, "cannot tell this boot from another");
 	if (strcmp(boot_id, p->boot_id))
-		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT, "program '%s' was passed as a descriptor before the machine was restarted: pass it "
-				 "again", p->name);
+		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT,
+				 "program '%s' was passed as a descriptor before the machine was restarted: pass it again", p->name);
 	fd = bpf_prog_get_fd_by_id(p->number);
 	if (fd < 0 && fd != -ENOENT)
 		return nk_fail(err, NK_E_KERNEL, fd, "cannot open program %u, which was passed as '%s'", p->number, p->name);
 	if (fd < 0 || nk_program_identify(fd, &id, tag, NULL) < 0 || strcmp(tag, p->tag))
-		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT, "program %u, which was passed as '%s', is gone, and so are its pins: pass it again",
-				 p->number, p->name);
+		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT,
+				 "program %u, which was passed as '%s', is gone, and so are its pins: pass it again", p->number, p->name);
 	*ret_fd = nk_take_fd(&fd);
 	return 0;
 }
@@ -221,9 +222,9 @@ static bool same_map(uint32_t a, uint32_t b)
 		return true;
 	if (x < 0 || y < 0 || bpf_map_get_info_by_fd(x, &i, &i_size) < 0 || bpf_map_get_info_by_fd(y, &j, &j_size) < 0)
 		return false;
-	if (!strchr(i.name, '.') || i.type != BPF_MAP_TYPE_ARRAY || i.max_entries != 1 || i.type != j.type || i.key_size != j.key_size ||
-	    i.value_size != j.value_size || i.max_entries != j.max_entries || i.map_flags != j.map_flags ||
-	    memcmp(i.name, j.name, sizeof(i.name)))
+	if (!strchr(i.name, '.') || memcmp(i.name, j.name, sizeof(i.name)) || i.type != BPF_MAP_TYPE_ARRAY || i.type != j.type ||
+	    i.max_entries != 1 || i.max_entries != j.max_entries || i.key_size != j.key_size || i.value_size != j.value_size ||
+	    i.map_flags != j.map_flags)
 		return false;
 	if (!(i.map_flags & BPF_F_RDONLY_PROG))
 		return true;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * Loading BPF programs and telling whether two loaded ones are the same. Called by bpf_load.c in the executor's thread; nk_program_identify
- * and nk_bpf_fd_is by anybody.
+ * Loading BPF programs and telling whether two loaded ones are the same. Called by bpf_load.c in the executor's thread;
+ * nk_program_identify and nk_bpf_fd_is by anybody.
  */
 #include "api/error.h"
 #include "daemon/kernel/program_maps.h"
@@ -17,8 +17,9 @@ int nk_program_load(const struct nk_program *p, const char *object_data, size_t 
 /* Open the pin, or the passed program, that p names. 0 with *ret_fd the caller's; -errno with err. */
 int nk_program_open(const struct nk_program *p, int *ret_fd, struct nk_error *err);
 /*
- * Do two loaded programs do the same? Their instructions' tags are equal, their maps are the same ones, and of those that hold their global
- * variables the constant ones have the same content: a tag covers neither. False also when that can't be found out.
+ * Do two loaded programs do the same? Their instructions' tags are equal, their maps are the same ones, and of those that hold
+ * their global variables the constant ones have the same content: a tag covers neither. False also when that can't be found
+ * out.
  */
 bool nk_program_same(int a, int b);
 /* Kernel id and tag of a loaded program. ret_type (may be NULL) gets its BPF_PROG_TYPE_…. 0 or -errno. */

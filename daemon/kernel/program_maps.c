@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Maps that exist before the program that uses them. A map is taken only when its definition is the one that the object declares: the
- * program was written for that, and the verifier would judge it by what is there.
+ * Maps that exist before the program that uses them. A map is taken only when its definition is the one that the object
+ * declares: the program was written for that, and the verifier would judge it by what is there.
  */
 #include "daemon/kernel/program_maps.h"
 
@@ -47,14 +47,15 @@ int nk_shared_maps_open(const struct nk_program *p, struct nk_shared_maps *ret, 
 		struct bpf_map_info info;
 
 		if (fd < 0) {
-			r = nk_fail(err, fd == -ENOENT ? NK_E_NOT_FOUND : NK_E_KERNEL, fd, "cannot open %s, which is to be map '%s' of %s",
-				    map->path, map->name, p->path);
+			r = nk_fail(err, fd == -ENOENT ? NK_E_NOT_FOUND : NK_E_KERNEL, fd,
+				    "cannot open %s, which is to be map '%s' of %s", map->path, map->name, p->path);
 			break;
 		}
 		m.fds[m.n++] = fd;
 		if (map_info(fd, &info) < 0)
-			r = nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "what is pinned at %s is not a map, and it is to be map '%s' of %s",
-				      map->path, map->name, p->path);
+			r = nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL,
+				      "what is pinned at %s is not a map, and it is to be map '%s' of %s", map->path, map->name,
+				      p->path);
 		m.ids[i] = info.id;
 	}
 	if (r < 0) {
@@ -116,7 +117,7 @@ static const char *type_name(enum bpf_map_type type)
 	return libbpf_bpf_map_type_str(type) ?: "unknown";
 }
 
-/* How many elements the kernel's map will have: libbpf rounds ring buffers up, and has one element a processor where none are said. */
+/* How many elements the kernel's map will have: libbpf rounds ring buffers up, and has one a processor where none are said. */
 static uint32_t elements(const struct bpf_map *map)
 {
 	uint32_t n = bpf_map__max_entries(map), page = (uint32_t)sysconf(_SC_PAGESIZE);
@@ -193,15 +194,16 @@ static int use_shared(const struct nk_program *p, struct bpf_object *object, uin
 
 	if (!map) {
 		list_maps(object, maps, sizeof(maps));
-		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT, "%s has no map '%s'; it has: %s", p->path, shared->name, *maps ? maps : "none");
+		return nk_refuse(err, NK_E_NOT_FOUND, -ENOENT, "%s has no map '%s'; it has: %s", p->path, shared->name,
+				 *maps ? maps : "none");
 	}
 	r = map_info(fd, &info);
 	if (r < 0)
 		return nk_fail(err, NK_E_KERNEL, r, "cannot look at the map %s", shared->path);
 	compare(map, &info, &t);
 	if (t.len)
-		return nk_refuse(err, NK_E_CONFLICT, -EINVAL, "map '%s' of %s is not defined as the one that is pinned at %s: %s", shared->name,
-				 p->path, shared->path, t.buf);
+		return nk_refuse(err, NK_E_CONFLICT, -EINVAL, "map '%s' of %s is not defined as the one that is pinned at %s: %s",
+				 shared->name, p->path, shared->path, t.buf);
 	return reuse(p, map, fd, err);
 }
 
@@ -249,7 +251,8 @@ static bool same_name(const char *name, const char *kernel_name)
 
 static bool takes_over(const struct nk_program *p, const struct bpf_map *map)
 {
-	return !bpf_map__is_internal(map) && bpf_map__autocreate(map) && !bpf_map__pin_path(map) && !is_shared(p, bpf_map__name(map));
+	return !bpf_map__is_internal(map) && bpf_map__autocreate(map) && !bpf_map__pin_path(map) &&
+	       !is_shared(p, bpf_map__name(map));
 }
 
 /* Has the object a second map whose name begins with the same 15 bytes? */
@@ -281,7 +284,8 @@ static int take_over(const struct nk_program *p, const struct bpf_object *object
 	if (!n)
 		return 0;
 	if (n > 1 || is_ambiguous(p, object, map))
-		add(&t, "several have a name that begins with '%.15s', which is all that the kernel keeps of it", bpf_map__name(map));
+		add(&t, "several have a name that begins with '%.15s', which is all that the kernel keeps of it",
+		    bpf_map__name(map));
 	else
 		compare(map, found, &t);
 	if (!t.len) {
@@ -292,8 +296,9 @@ static int take_over(const struct nk_program *p, const struct bpf_object *object
 	}
 	if (p->replace_maps)
 		return 0;
-	return nk_refuse(err, NK_E_CONFLICT, -EINVAL, "map '%s' of %s cannot take over what that of the version before holds: %s (with replace_maps "
-			 "it begins empty)", bpf_map__name(map), p->path, t.buf);
+	return nk_refuse(err, NK_E_CONFLICT, -EINVAL,
+			 "map '%s' of %s cannot take over what that of the version before holds: %s (with replace_maps it begins empty)",
+			 bpf_map__name(map), p->path, t.buf);
 }
 
 int nk_program_use_maps(const struct nk_program *p, struct bpf_object *object, const struct nk_shared_maps *shared,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * The maps that a program has in common with others: those that the document names by their pins, and those of the version before it.
- * Called by program.c and bpf_load.c, in the executor's thread.
+ * The maps that a program has in common with others: those that the document names by their pins, and those of the version
+ * before it. Called by program.c and bpf_load.c, in the executor's thread.
  */
 #include "api/error.h"
 #include "daemon/model/value.h"
@@ -27,9 +27,9 @@ struct nk_program_before {
 };
 
 /*
- * Give an opened object the maps that exist already: the shared ones, and for each other one that it declares itself that of the
- * version before, by its name. Global variables belong to the program and begin anew. -errno with err: it names the map, and in what
- * its definition differs.
+ * Give an opened object the maps that exist already: the shared ones, and for each other one that it declares itself that of
+ * the version before, by its name. Global variables belong to the program and begin anew. -errno with err: it names the map,
+ * and in what its definition differs.
  */
 int nk_program_use_maps(const struct nk_program *p, struct bpf_object *object, const struct nk_shared_maps *shared,
 			const struct nk_program_before *before, struct nk_error *err);

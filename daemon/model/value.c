@@ -174,9 +174,9 @@ bool nk_program_equal(const struct nk_program *a, const struct nk_program *b)
 {
 	if (a == b)
 		return true;
-	if (strcmp(a->name, b->name) || a->source != b->source || !text_equal(a->path, b->path) || !text_equal(a->program, b->program) ||
-	    strcmp(a->sha256, b->sha256) || a->replace_maps != b->replace_maps || a->number != b->number || strcmp(a->tag, b->tag) ||
-	    strcmp(a->boot_id, b->boot_id) || a->n_maps != b->n_maps)
+	if (strcmp(a->name, b->name) || a->source != b->source || !text_equal(a->path, b->path) ||
+	    !text_equal(a->program, b->program) || strcmp(a->sha256, b->sha256) || a->replace_maps != b->replace_maps ||
+	    a->number != b->number || strcmp(a->tag, b->tag) || strcmp(a->boot_id, b->boot_id) || a->n_maps != b->n_maps)
 		return false;
 	for (uint32_t i = 0; i < a->n_maps; i++)
 		if (strcmp(a->maps[i].name, b->maps[i].name) || strcmp(a->maps[i].path, b->maps[i].path))

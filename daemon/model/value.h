@@ -123,7 +123,7 @@ enum nk_program_source {
 	NK_PROGRAM_OBJECT, /* a function of an object file */
 	NK_PROGRAM_PIN,    /* somebody else's pin */
 	NK_PROGRAM_FD,     /* the n-th descriptor passed with the request; only until the request is accepted */
-	NK_PROGRAM_ID,     /* what a passed descriptor becomes when it is accepted: the kernel's id of the program, unique for one boot */
+	NK_PROGRAM_ID,     /* what a passed descriptor becomes when it is accepted: the kernel's id of the program */
 };
 
 #define NK_TAG_STRLEN 17    /* the kernel's digest of a program's instructions, hexadecimal, with the closing NUL */

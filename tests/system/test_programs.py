@@ -68,7 +68,8 @@ def maps_of(prog_id):
 
 
 def values(map_id):
-    return [e["formatted"]["value"] for e in json.loads(run("bpftool", "-j", "map", "dump", "id", map_id))]
+    return [int.from_bytes(bytes(int(b, 16) for b in e["value"]), "little")
+            for e in json.loads(run("bpftool", "-j", "map", "dump", "id", map_id))]
 
 
 def held(n=3):
@@ -277,7 +278,7 @@ def test_shared_maps(rpc, web, bpffs):
 @pytest.mark.parametrize("maps,words", [
     ({"total": "/sys/fs/bpf/t/none"}, ("/sys/fs/bpf/t/none", "No such file")),
     ({"total": "/sys/fs/bpf/t/v/counts"}, ("/sys/fs/bpf/t/v/counts", "not a map")),
-    ({"totals": "/sys/fs/bpf/t/m"}, ("'totals'", "seen, total")),
+    ({"totals": "/sys/fs/bpf/t/m"}, ("'totals'", "it has: total, seen")),
     ({"total": "/sys/fs/bpf/t/m"}, ("'total'", "type array, not hash", "max_entries 1, not 2", "value_size 8, not 16")),
 ], ids=["missing", "not a map", "unknown", "another definition"])
 def test_maps_that_do_not_fit(rpc, web, bpffs, maps, words):
@@ -321,8 +322,9 @@ def test_an_upgrade_keeps_links_and_maps(rpc, web):
     assert prog(pinned=f"{PINS}/programs/counts")["id"] == new
     assert ping("10.1.0.1", "n0")
     assert values(before["total"]) == [4] and values(before["seen"]) == [0, 3, 1, 0]
-    kinds = {e["kind"]: e["detail"]["message"] for e in rpc.events}
-    assert "3 attachments" in kinds["program_loaded"] and "drift" not in kinds, kinds
+    rpc.call("daemon.status")
+    told = {e["kind"]: e["detail"]["message"] for e in rpc.events}
+    assert "3 attachments" in told["program-loaded"] and "drift" not in told, told
     until(lambda: subprocess.run(["bpftool", "prog", "show", "id", str(old)], capture_output=True).returncode != 0, "the old version to go")
 
 

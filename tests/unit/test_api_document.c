@@ -412,7 +412,7 @@ static void each_member_of_a_program(void **state)
 #define OBJECT(more) "{\"name\": \"p\", \"object\": \"/a.o\", \"program\": \"f\", " more "}"
 #define PASSED(id, tag, boot) \
 	"{\"name\": \"p\", \"passed\": {\"id\": " id ", \"tag\": \"" tag "\", \"boot_id\": \"" boot "\"}}"
-#define BOOT "01234567-89ab-cdef-0123-456789abcdef"
+#define THIS_BOOT "01234567-89ab-cdef-0123-456789abcdef"
 #define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static void each_source_of_a_program(void **state)
@@ -420,10 +420,11 @@ static void each_source_of_a_program(void **state)
 	program_stays(OBJECT("\"sha256\": \"" DIGEST "\", \"maps\": {\"b\": \"/x\", \"_a1\": \"/y\"}, \"replace_maps\": true"));
 	program_stays("{\"name\": \"p\", \"fd\": 0}");
 	program_stays("{\"name\": \"p\", \"fd\": 252}");
-	program_stays(PASSED("4294967295", "0123456789abcdef", BOOT));
+	program_stays(PASSED("4294967295", "0123456789abcdef", THIS_BOOT));
 
 	program_refused(OBJECT("\"sha256\": \"" DIGEST "0\""), "/sha256", "");
-	program_refused(OBJECT("\"sha256\": \"0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef\""), "/sha256", "lower case");
+	program_refused(OBJECT("\"sha256\": \"0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef\""), "/sha256",
+			"lower case");
 	program_refused(OBJECT("\"sha256\": \"\""), "/sha256", "64");
 	program_refused(OBJECT("\"maps\": []"), "/maps", "not a list");
 	program_refused(OBJECT("\"maps\": {\"a\": \"x\"}"), "/maps/a", "slash");
@@ -440,8 +441,8 @@ static void each_source_of_a_program(void **state)
 	program_refused("{\"name\": \"p\", \"pin\": \"/x\", \"sha256\": \"" DIGEST "\"}", "/sha256", "object file");
 	program_refused("{\"name\": \"p\", \"pin\": \"/x\", \"maps\": {}}", "/maps", "object file");
 	program_refused("{\"name\": \"p\", \"passed\": {\"id\": 1}}", "/passed", "missing");
-	program_refused(PASSED("0", "0123456789abcdef", BOOT), "/passed/id", "");
-	program_refused(PASSED("1", "0123", BOOT), "/passed/tag", "16");
+	program_refused(PASSED("0", "0123456789abcdef", THIS_BOOT), "/passed/id", "");
+	program_refused(PASSED("1", "0123", THIS_BOOT), "/passed/tag", "16");
 	program_refused(PASSED("1", "0123456789abcdef", "x"), "/passed/boot_id", "36");
 }
 

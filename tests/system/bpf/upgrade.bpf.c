@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A program in versions, for the tests of upgrades. Each version counts the packets that it sees in `seen`, at its own number, and all of
- * them in `total`. Built with VERSION, and with VALUE as the type of total's values.
+ * A program in versions, for the tests of upgrades. Each version counts the packets that it sees in `seen`, at its own number,
+ * and all of them in `total`. Built with VERSION, and with VALUE as the type of total's values.
  */
 #include <linux/bpf.h>
 
