@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * Object files: where they may come from, and reading one. Called by program.c in the executor's thread, and nk_object_is_allowed
+ * Object files: where they may come from, and reading one. Called by bpf_load.c in the executor's thread, and nk_object_is_allowed
  * by the loop too, when it checks a document.
  */
 #include "api/error.h"

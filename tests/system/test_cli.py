@@ -117,6 +117,14 @@ def test_degraded_is_exit_status_3(rpc, netns):
     assert cli("status").returncode == 3
 
 
+def test_the_verifiers_log_can_be_read(rpc):
+    doc = {"programs": [program("reads_too_far", object="/usr/lib/netkitd-tests/reject.bpf.o")]}
+    for r in (cli("apply", "--wait", "-", input=json.dumps(doc)), cli("list", "programs")):
+        lines = [line.strip() for line in (r.stdout + r.stderr).splitlines()]
+        assert any(line.startswith("invalid access to packet") for line in lines), lines
+        assert any(line.startswith("processed ") for line in lines), lines
+
+
 def test_a_reader_without_rights_is_told_what_to_do(rpc):
     r = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "netkitd-cli", "status"],
                        capture_output=True, text=True)

@@ -219,7 +219,10 @@ static void program_row(struct out_table *t, const json_t *program)
 	show_cell(t, OUT_FAINT, program, "tag");
 	show_cell(t, OUT_PLAIN, program, "users");
 	show_cell(t, OUT_PLAIN, program, "run_count");
-	show_cell(t, OUT_PLAIN, desired, json_object_get(desired, "object") ? "object" : "pin");
+	if (json_object_get(desired, "passed"))
+		out_cell(t, OUT_PLAIN, "%s", "passed as a descriptor");
+	else
+		show_cell(t, OUT_PLAIN, desired, json_object_get(desired, "object") ? "object" : "pin");
 	out_cell(t, OUT_PLAIN, "%s", reason);
 	free(reason);
 }

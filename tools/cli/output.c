@@ -49,6 +49,27 @@ char *out_clean(const char *text)
 	return clean;
 }
 
+/* The same line by line, those behind the first indented. */
+static char *clean_lines(const char *text)
+{
+	char *clean = NULL;
+	size_t size;
+	FILE *f = cli_must(open_memstream(&clean, &size));
+
+	for (const char *end; text; text = *end ? end + 1 : NULL) {
+		char *line, *part;
+
+		end = strchrnul(text, '\n');
+		line = cli_must(strndup(text, (size_t)(end - text)));
+		part = out_clean(line);
+		fprintf(f, "%s%s", part, *end ? "\n    " : "");
+		free(part);
+		free(line);
+	}
+	fclose(f);
+	return cli_must(clean);
+}
+
 size_t out_width(const char *text)
 {
 	size_t width = 0, left = strlen(text);
@@ -168,8 +189,9 @@ void out_cell(struct out_table *t, enum out_color c, const char *format, ...)
 		t->cells = cli_must(reallocarray(t->cells, t->room, sizeof(*t->cells)));
 	}
 	cell = &t->cells[t->n++];
-	cell->text = out_clean(raw[0] ? raw : "-");
-	cell->width = out_width(cell->text);
+	/* Behind the last column nothing has to stand in line: a verifier's log stays what it is. */
+	cell->text = t->n % t->n_columns ? out_clean(raw[0] ? raw : "-") : clean_lines(raw[0] ? raw : "-");
+	cell->width = strchr(cell->text, '\n') ? 0 : out_width(cell->text);
 	cell->color = c;
 	free(raw);
 }

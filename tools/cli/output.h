@@ -34,7 +34,7 @@ struct out_table; /* opaque */
 /* Columns as a NULL-ended list of headings that outlive the table; ">" before a heading sets the column to the right. */
 struct out_table *out_table_new(const char *const *headings);
 struct out_table *out_table_free(struct out_table *t);
-/* The next cell; after the last column the next row begins. An empty text is shown as "-". */
+/* The next cell; after the last column the next row begins. An empty text is shown as "-". Only the last column has several lines. */
 void out_cell(struct out_table *t, enum out_color c, const char *format, ...) __attribute__((format(printf, 3, 4)));
 size_t out_table_rows(const struct out_table *t);
 /* Print with two spaces between columns, nothing behind the last. Headings only if there are any. */
