@@ -152,6 +152,8 @@ static void compare(const struct bpf_map *want, const struct bpf_map_info *have,
 		add(t, "max_entries %u, not %u", n, have->max_entries);
 	if (bpf_map__map_flags(want) != flags)
 		add(t, "flags 0x%x, not 0x%x", bpf_map__map_flags(want), flags);
+	if (bpf_map__map_extra(want) != have->map_extra)
+		add(t, "map_extra %llu, not %llu", (unsigned long long)bpf_map__map_extra(want), (unsigned long long)have->map_extra);
 }
 
 /* ---- giving them to the object ---- */

@@ -133,7 +133,7 @@ def test_from_a_descriptor(rpc, web, bpffs):
     assert result["converged"], result
     os.close(fd)
     shutil.rmtree(f"{bpffs}/v")
-    assert held() == [[theirs]] * 3
+    assert held() == [[theirs]] * 3 and os.listdir(f"{PINS}/passed") == [str(theirs)]
     rpc = restart()
     until(lambda: condition(rpc, "a")["state"] == "Ready", "the program")
     assert held() == [[theirs]] * 3
