@@ -233,7 +233,8 @@ static int install(struct nk_bpf *b, const struct nk_bpf_users *users, const str
 			nk_bpf_upgrade(b, state->name, users, fd, old->fd, &unused, err);
 		return r;
 	}
-	if (old->state.id != state->id || !is_made_of(old, from))
+	/* A pin or descriptor of the same program doesn't make forgotten from which object file that came. */
+	if (old->state.id != state->id || !old->origin.key || (from->size && !is_made_of(old, from)))
 		keep_origin(b, state->name, state->id, from);
 	return 0;
 }

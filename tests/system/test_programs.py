@@ -115,6 +115,16 @@ def test_from_a_pin(rpc, web, bpffs):
     assert all(d["condition"]["state"] == "Ready" for d in rpc.call("device.list")["devices"])
 
 
+def test_from_our_own_pin(rpc, web):
+    """As a rebuilt document has it: it is still the object's program when that is said again."""
+    rpc.converge(web("counts"), [program("counts", object=V1)])
+    before = held()
+    rpc.converge([], [{"name": "counts", "pin": f"{PINS}/programs/counts"}])
+    rpc = restart()
+    rpc.converge([], [program("counts", object=V1)])
+    assert held() == before
+
+
 def test_what_else_may_be_pinned(rpc, bpffs):
     load_all(V1, f"{bpffs}/v")
     run("bpftool", "map", "create", f"{bpffs}/m", "type", "hash", "key", "4", "value", "8", "entries", "2", "name", "m")
