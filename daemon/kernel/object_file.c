@@ -8,13 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <nettle/base16.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
-#include "daemon/model/sha256.h"
 
 #define OBJECT_MAX (32 * 1024 * 1024) /* bytes of an object file */
 #define FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
@@ -163,6 +164,18 @@ static int read_whole(int fd, const char *path, char **ret, size_t *ret_size, st
 	return 0;
 }
 
+static void hex_digest(const char *data, size_t size, char ret[NK_SHA256_STRLEN])
+{
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	struct sha256_ctx c;
+
+	sha256_init(&c);
+	sha256_update(&c, size, (const uint8_t *)data);
+	sha256_digest(&c, sizeof(digest), digest);
+	base16_encode_update(ret, sizeof(digest), digest);
+	ret[NK_SHA256_STRLEN - 1] = '\0';
+}
+
 int nk_object_read(const struct nk_program *p, const struct nk_object_dirs *d, char **ret, size_t *ret_size, struct nk_error *err)
 {
 	_free_ char *data = NULL;
@@ -176,7 +189,8 @@ int nk_object_read(const struct nk_program *p, const struct nk_object_dirs *d, c
 		r = read_whole(fd, p->path, &data, &size, err);
 	if (r < 0)
 		return r;
-	if (p->sha256[0] && strcmp(nk_sha256(data, size, digest), p->sha256))
+	hex_digest(data, size, digest);
+	if (p->sha256[0] && strcmp(digest, p->sha256))
 		return nk_refuse(err, NK_E_CONFLICT, -EKEYREJECTED,
 				 "the object file %s is not the one that is meant: its SHA-256 is %s, and the document says %s", p->path,
 				 digest, p->sha256);

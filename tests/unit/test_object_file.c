@@ -18,35 +18,6 @@
 
 #include "daemon/kernel/object_file.h"
 #include "daemon/kernel/program_maps.h"
-#include "daemon/model/sha256.h"
-
-/* Around the ends of the blocks, and the examples of the standard. */
-static void digests(void **state)
-{
-	static const struct {
-		size_t n; /* of the letter a */
-		const char *digest;
-	} cases[] = {
-		{ 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
-		{ 55, "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318" },
-		{ 56, "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a" },
-		{ 63, "7d3e74a05d7db15bce4ad9ec0658ea98e3f06eeecf16b4c6fff2da457ddc2f34" },
-		{ 64, "ffe054fe7ae0cb6dc65c3af9b61d5209f439851db43d0ba5997337df154668eb" },
-		{ 119, "31eba51c313a5c08226adf18d4a359cfdfd8d2e816b13f4af952f7ea6584dcfb" },
-		{ 128, "6836cf13bac400e9105071cd6af47084dfacad4e5e302c94bfed24e013afb73e" },
-		{ 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0" },
-	};
-	char digest[NK_SHA256_STRLEN];
-
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char *text = malloc(cases[i].n + 1);
-
-		memset(text, 'a', cases[i].n);
-		assert_string_equal(nk_sha256(text, cases[i].n, digest), cases[i].digest);
-		free(text);
-	}
-	assert_string_equal(nk_sha256("abc", 3, digest), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-}
 
 static void directories_by_their_words(void **state)
 {
@@ -192,8 +163,7 @@ static void keys_name_their_maps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(digests),
-		cmocka_unit_test(directories_by_their_words),
+cmocka_unit_test(directories_by_their_words),
 		cmocka_unit_test_setup_teardown(files_and_directories, make_place, remove_place),
 		cmocka_unit_test(keys_name_their_maps),
 	};
