@@ -24,20 +24,22 @@
 
 /**
  * struct netkit_link - a program's place in a chain
- * @base: what bpf(2) knows
+ * @link: what bpf(2) knows
  * @dev: the end whose chain it is in, NULL once it has been detached;
  *	under RTNL
- * @hook: BPF_NETKIT_PRIMARY or BPF_NETKIT_PEER
+ * @location: the hook, BPF_NETKIT_PRIMARY or BPF_NETKIT_PEER
+ *
+ * Tracing programs look at a link by these names, which are 6.12's.
  */
 struct netkit_link {
-	struct bpf_link base;
+	struct bpf_link link;
 	struct net_device *dev;
-	enum bpf_attach_type hook;
+	u32 location;
 };
 
 static struct netkit_link *netkit_link(const struct bpf_link *link)
 {
-	return container_of(link, struct netkit_link, base);
+	return container_of(link, struct netkit_link, link);
 }
 
 void netkit_link_orphan(struct bpf_link *link)
@@ -115,7 +117,7 @@ static u32 netkit_link_ifindex(const struct bpf_link *link)
 static void netkit_link_show_fdinfo(const struct bpf_link *link,
 				    struct seq_file *seq)
 {
-	u32 hook = netkit_link(link)->hook;
+	u32 hook = netkit_link(link)->location;
 
 	seq_printf(seq, "ifindex:\t%u\n", netkit_link_ifindex(link));
 	seq_printf(seq, "attach_type:\t%u (%s)\n", hook,
@@ -126,7 +128,7 @@ static int netkit_link_fill_info(const struct bpf_link *link,
 				 struct bpf_link_info *info)
 {
 	info->netkit.ifindex = netkit_link_ifindex(link);
-	info->netkit.attach_type = netkit_link(link)->hook;
+	info->netkit.attach_type = netkit_link(link)->location;
 	return 0;
 }
 
@@ -156,16 +158,16 @@ static int netkit_link_create(const union bpf_attr *attr, struct bpf_prog *prog)
 	if (!nl)
 		return -ENOMEM;
 
-	bpf_link_init(&nl->base, BPF_LINK_TYPE_NETKIT, &netkit_link_ops, prog);
-	nl->hook = attr->link_create.attach_type;
+	bpf_link_init(&nl->link, BPF_LINK_TYPE_NETKIT, &netkit_link_ops, prog);
+	nl->location = attr->link_create.attach_type;
 
-	ret = bpf_link_prime(&nl->base, &primer);
+	ret = bpf_link_prime(&nl->link, &primer);
 	if (ret) {
 		kfree(nl);
 		return ret;
 	}
 
-	ret = netkit_chain_attach(dev, prog, &nl->base, NULL,
+	ret = netkit_chain_attach(dev, prog, &nl->link, NULL,
 				  attr->link_create.flags,
 				  attr->link_create.netkit.relative_fd,
 				  attr->link_create.netkit.expected_revision);

@@ -142,7 +142,7 @@ static struct net_device *netkit_test_end(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, netkit_test_free_end,
 						  dev));
-	KUNIT_ASSERT_NOT_NULL(test, netkit_end(dev)->counters);
+	KUNIT_ASSERT_TRUE(test, netkit_end(dev)->counters);
 	return dev;
 }
 
@@ -249,10 +249,10 @@ static void netkit_test_counters(struct kunit *test)
 		struct netkit_counters *c;
 
 		c = per_cpu_ptr(netkit_end(pair->primary)->counters, cpu);
-		u64_stats_add(&c->passed, 3);
-		u64_stats_add(&c->passed_bytes, U32_MAX);
-		u64_stats_add(&c->redirected, 1);
-		u64_stats_add(&c->dropped[NETKIT_DROP_BACKLOG], 2);
+		u64_stats_set(&c->passed, 3);
+		u64_stats_set(&c->passed_bytes, U32_MAX);
+		u64_stats_set(&c->redirected, 1);
+		u64_stats_set(&c->dropped[NETKIT_DROP_BACKLOG], 2);
 		cpus++;
 	}
 

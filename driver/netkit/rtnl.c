@@ -193,27 +193,45 @@ static void netkit_fill_end(struct net_device *dev,
 }
 
 /*
+ * Register an end. The core gives an errno alone: it is about the name, which
+ * the request gave in @attr, if at all, or about the index.
+ */
+static int netkit_register_end(struct net_device *dev,
+			       const struct nlattr *attr, const char *name,
+			       const char *taken,
+			       struct netlink_ext_ack *extack)
+{
+	int ret = register_netdevice(dev);
+
+	switch (ret) {
+	case 0:
+		netif_carrier_off(dev);
+		return 0;
+	case -EEXIST:
+		return netkit_refuse(extack, attr, name, taken, ret);
+	case -EINVAL:
+		return netkit_refuse(extack, attr, name,
+				     "not a name for a device", ret);
+	case -EBUSY:
+		return netkit_refuse(extack, NULL, name, "the index is taken",
+				     ret);
+	}
+	return ret;
+}
+
+/*
  * The name was the core's choice if the request has none. Peers are named
  * first, so a pair without names is nk0 for the peer and nk1 for the primary.
  */
 static int netkit_register_primary(struct net_device *dev, struct nlattr *tb[],
 				   struct netlink_ext_ack *extack)
 {
-	int ret;
-
 	if (!tb[IFLA_IFNAME])
 		strscpy(dev->name, "nk%d");
 
-	ret = register_netdevice(dev);
-	if (ret == -EEXIST)
-		return netkit_refuse(extack, tb[IFLA_IFNAME], "IFLA_IFNAME",
-				     "taken, perhaps by a peer without a name",
-				     ret);
-	if (ret)
-		return ret;
-
-	netif_carrier_off(dev);
-	return 0;
+	return netkit_register_end(dev, tb[IFLA_IFNAME], "IFLA_IFNAME",
+				   "taken, perhaps by a peer without a name",
+				   extack);
 }
 
 static int netkit_new_single(struct net_device *dev, struct nlattr *tb[],
@@ -301,16 +319,13 @@ static struct net_device *netkit_new_peer(struct net *src_net,
 	netif_inherit_tso_max(peer, dev);
 	netkit_fill_end(peer, req, false, !info || !peer_tb[IFLA_ADDRESS]);
 
-	ret = register_netdevice(peer);
+	ret = netkit_register_end(peer, peer_tb[IFLA_IFNAME],
+				  "IFLA_NETKIT_PEER_INFO",
+				  "the peer's name is taken", extack);
 	if (ret) {
-		if (ret == -EEXIST)
-			netkit_refuse(extack, peer_tb[IFLA_IFNAME],
-				      "IFLA_NETKIT_PEER_INFO",
-				      "the peer's name is taken", ret);
 		free_netdev(peer);
 		return ERR_PTR(ret);
 	}
-	netif_carrier_off(peer);
 
 	/* No flags: a peer is created down, whatever the request says. */
 	ret = rtnl_configure_link(peer, NULL, 0, NULL);

@@ -114,7 +114,9 @@ static netdev_tx_t netkit_count_dropped(struct netkit_counters __percpu *counter
 	return NET_XMIT_DROP;
 }
 
-static netdev_tx_t netkit_send(struct sk_buff *skb, struct net_device *dev)
+/* Inline for the same reason. */
+static __always_inline netdev_tx_t netkit_send(struct sk_buff *skb,
+					       struct net_device *dev)
 {
 	const struct netkit_end *end = netkit_end(dev);
 	const struct bpf_mprog_entry *chain;
