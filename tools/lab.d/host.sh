@@ -31,21 +31,26 @@ host_packages() {
 	printf '%s\n' "${missing[@]}"
 }
 
-# host_setup: installs what is missing when it may, or says how.
+# host_setup: installs what is missing when it may, or says how. Two runs at once install it once.
 host_setup() {
-	local missing
+	local missing fd
 	PATH=$PATH:/usr/sbin:/sbin
 	[[ $(uname -m) == x86_64 ]] || die "the lab's machines are x86_64, and so must the host be (this one: $(uname -m))"
 	mapfile -t missing < <(host_packages)
 	[[ -n ${missing[*]} ]] || return 0
 	command -v apt-get >/dev/null || die "not on this host: ${missing[*]}; the lab runs on Debian 12 or 13"
 	((EUID == 0)) || die "not on this host: ${missing[*]}; run once as root: apt-get install ${missing[*]}"
+	lock host
+	fd=$lock_fd
+	mapfile -t missing < <(host_packages)
+	[[ -n ${missing[*]} ]] || { exec {fd}>&-; return 0; }
 	say "host: installing ${missing[*]} (about 1 min)…"
 	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } \
 		>"$cache/host.log" 2>&1 </dev/null; then
 		tail -n 15 "$cache/host.log" >&2
 		die "apt-get could not install ${missing[*]} (above, its last words; all of them: $cache/host.log)"
 	fi
+	exec {fd}>&-
 }
 
 cache_setup() {

@@ -44,17 +44,21 @@ kernel_objects_build() {
 	kernel_make "$out/linux" "$out/build" /lab/overlay --headers /src
 	kernel_make "$out/linux" "$out/build" /lab/configure /src /build "${@/#//lab/}" >&2 || die "no kernel configuration"
 	say "kernel: compiling with ${*} (about 8 min on two processors)…"
-	kernel_make "$out/linux" "$out/build" make -s -C /build "-j$(nproc)" vmlinux_o >"$cache/kernel.log" 2>&1 || {
-		tail -n 30 "$cache/kernel.log" >&2
-		die "the kernel does not compile (all of the log: $cache/kernel.log)"
+	kernel_compile "$out" vmlinux_o "${*: -1}"
+}
+
+# kernel_compile DIR TARGET NAME: makes TARGET in DIR/build from DIR/linux. Two kernels may be compiled at once, so that each NAME has its log.
+kernel_compile() {
+	local log=$cache/compile-$3.log
+	kernel_make "$1/linux" "$1/build" make -s -C /build "-j$(nproc)" "$2" >"$log" 2>&1 || {
+		tail -n 30 "$log" >&2
+		die "the kernel does not compile (all of the log: $log)"
 	}
 }
 
-# kernel_link_build DIR OBJECTS OVERLAY: DIR/vmlinuz and DIR/initrd of the kernel linked from OBJECTS, with our driver when
-# OVERLAY is yes.
-kernel_link_build() {
+# kernel_tree DIR OBJECTS OVERLAY: DIR/linux and DIR/build are a copy of OBJECTS, with our driver in its place when OVERLAY is yes.
+kernel_tree() {
 	local out=$1 objects=$2 overlay=$3
-	mkdir -p "$out/stage"
 	as_root cp -al "$objects/linux" "$out/linux"
 	as_root cp -a --reflink=auto "$objects/build" "$out/build"
 	[[ $overlay != yes ]] || kernel_make "$out/linux" "$out/build" sh -euc '
@@ -63,11 +67,16 @@ kernel_link_build() {
 		! grep -qx CONFIG_KUNIT=y /build/.config || echo CONFIG_NETKIT_KUNIT_TEST=y >>/build/.config
 		make -s -C /build olddefconfig
 	'
+}
+
+# kernel_link_build DIR OBJECTS OVERLAY NAME: DIR/vmlinuz and DIR/initrd of the kernel NAME, linked from OBJECTS, with our driver when
+# OVERLAY is yes.
+kernel_link_build() {
+	local out=$1 objects=$2 overlay=$3
+	mkdir -p "$out/stage"
+	kernel_tree "$out" "$objects" "$overlay"
 	say "kernel: linking (about 1 min)…"
-	kernel_make "$out/linux" "$out/build" make -s -C /build "-j$(nproc)" bzImage >"$cache/kernel.log" 2>&1 || {
-		tail -n 30 "$cache/kernel.log" >&2
-		die "the kernel does not build (all of the log: $cache/kernel.log)"
-	}
+	kernel_compile "$out" bzImage "$4"
 	cp "$out/build/arch/x86/boot/bzImage" "$out/vmlinuz"
 	cp "$out/build/.config" "$out/config"
 	boot_initrd "$out"
@@ -93,17 +102,44 @@ kernel_key() {
 	{ cat; (cd "$checkout/driver" && find "$@" -type f -print0 | sort -z | xargs -0 sha256sum); } | sha256sum | cut -c1-16
 }
 
-# kernel_ready NAME: sets $boot to the name of the entry with that kernel.
-kernel_ready() {
-	local name=$1 fragments=(kernel.config) overlay=yes objects
-	[[ $name != debug ]] || fragments+=(debug.config)
-	[[ $name != upstream ]] || overlay=no
+# kernel_plan NAME: sets $objects to the name of the entry with what that kernel is linked from, $fragments to what that is configured
+# with, and $overlay to whether our driver goes over it.
+kernel_plan() {
+	fragments=(kernel.config) overlay=yes
+	case $1 in
+	driver) ;;
+	upstream) overlay=no ;;
+	debug) fragments+=(debug.config) ;;
+	*) die "kernel '$1' is not one that the lab compiles: those are driver, upstream and debug" ;;
+	esac
 
 	kernel_root_ready
 	objects=kernel-objects-$({ basename "$kernel_root"; declare -f kernel_objects_build kernel_make; } |
 		kernel_key configure overlay patches/0001-uapi.patch patches/0002-drop-reasons.patch "${fragments[@]}")
-	boot=boot-$name-$({ echo "$objects"; basename "$root"; declare -f kernel_link_build boot_initrd; cat "$lab/guest/initrd"; } |
-		if [[ $overlay == yes ]]; then kernel_key netkit patches; else cat | sha256sum | cut -c1-16; fi)
+}
+
+# kernel_ready NAME: sets $boot to the name of the entry with that kernel.
+kernel_ready() {
+	kernel_plan "$1"
+	boot=boot-$1-$({
+		echo "$objects"
+		basename "$root"
+		declare -f kernel_tree kernel_link_build boot_initrd
+		cat "$lab/guest/initrd"
+	} | if [[ $overlay == yes ]]; then kernel_key netkit patches; else cat | sha256sum | cut -c1-16; fi)
 	[[ -e $cache/$boot ]] || cached "$objects" kernel_objects_build "${fragments[@]}"
-	cached "$boot" kernel_link_build "$cache/$objects" "$overlay"
+	cached "$boot" kernel_link_build "$cache/$objects" "$overlay" "$1"
+}
+
+# kernel_tree_run NAME COMMAND…: COMMAND in the kernel's root, with a copy of what that kernel is linked from.
+kernel_tree_run() {
+	local status=0
+	kernel_plan "$1"
+	cached "$objects" kernel_objects_build "${fragments[@]}"
+	scratch=$(mktemp -d "$cache/new.XXXXXX")
+	kernel_tree "$scratch" "$cache/$objects" "$overlay"
+	kernel_make "$scratch/linux" "$scratch/build" "${@:2}" || status=$?
+	as_root rm -rf --one-file-system "$scratch"
+	scratch=
+	return "$status"
 }

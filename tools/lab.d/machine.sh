@@ -36,7 +36,7 @@ machine_arguments() {
 	else
 		set -- -accel tcg,thread=multi -cpu max
 	fi
-	printf '%s\0' "$@" -smp "$cpus" -m "$mem" -nic none -display none -no-reboot -monitor none -nodefaults \
+	printf '%s\0' "$@" -machine q35 -smp "$cpus" -m "$mem" -nic none -display none -no-reboot -monitor none -nodefaults \
 		-kernel "$boot/vmlinuz" -initrd "$boot/initrd" -append "$append" \
 		-chardev "file,id=console,path=$dir/console" -serial chardev:console -device virtio-serial-pci
 	disk image "$root/disk.img" snapshot=on
