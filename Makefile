@@ -17,14 +17,15 @@ check:
 demo:
 	tests/demo/run
 
-# make bench K=NAME: one figure.
+# The daemon's figures, then the driver's. make bench K=NAME: one of the daemon's.
 bench:
 	tests/bench/run $(if $(K),-k "$(K)")
+	$(if $(K),,tests/driver/bench)
 
-# The kernel driver's: its tests with our driver and the tree's own, ten minutes of torture (SEED=N), instructions a packet, and
-# the patch series.
+# The kernel driver's: its tests with our driver, the tree's own and on the debug kernel, ten minutes of torture (SEED=N),
+# instructions a packet, and the patch series.
 driver-check:
-	tests/run driver
+	tests/run driver system-driver debug
 
 driver-torture:
 	tests/driver/torture $(if $(SEED),--seed $(SEED))

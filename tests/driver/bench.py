@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What one packet costs in this machine, through netkit and through veth, for each kind of work: JSON on standard output.
 
-Run by tests/driver/bench in a machine that counts instructions. veth runs the same programs where it can: on tcx's egress hook.
+Run by tests/driver/bench in a machine that counts instructions. veth has no programs of its own; they run at tcx's hooks, and there are
+two that can take the place of netkit's: egress of the sending end ("veth"), where a program sees the packet before the device does, and
+ingress of the receiving end ("veth-ingress"), where it sees what netkit's programs see, the packet as it arrives.
 """
 import json
 import os
@@ -12,6 +14,7 @@ import sys
 import nk
 
 TCX_EGRESS = 47
+KINDS = "netkit-l3", "netkit-l2", "veth", "veth-ingress"
 
 
 def flood(interface, kind, destination="02:00:00:00:00:02"):
@@ -19,8 +22,8 @@ def flood(interface, kind, destination="02:00:00:00:00:02"):
 
 
 def make(kind, container):
-    """A pair, near and far, far in the container, both up: near's index, and the hook where its programs go."""
-    if kind == "veth":
+    """A pair, near and far, far in the container, both up: near's index."""
+    if kind.startswith("veth"):
         nk.run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
         nk.run("ip", "link", "set", "far", "netns", f"/proc/{os.getpid()}/fd/{container.fd}")
     else:
@@ -33,7 +36,19 @@ def make(kind, container):
         nk.up("far")
         nk.wait_until_running("far")
     nk.wait_until_running("near")
-    return nk.socket.if_nametoindex("near"), TCX_EGRESS if kind == "veth" else nk.HOOK_PRIMARY
+    return nk.socket.if_nametoindex("near")
+
+
+def attach(kind, container, verdicts):
+    """Programs that near's packets meet, one a verdict."""
+    if kind == "veth-ingress":
+        with container.entered():
+            for verdict in verdicts:
+                nk.attach(nk.load(nk.returns(verdict), nk.TCX_INGRESS), nk.socket.if_nametoindex("far"), nk.TCX_INGRESS)
+        return
+    hook = TCX_EGRESS if kind == "veth" else nk.HOOK_PRIMARY
+    for verdict in verdicts:
+        nk.attach(nk.load(nk.returns(verdict), hook), nk.socket.if_nametoindex("near"), hook)
 
 
 def measure(kind):
@@ -43,16 +58,15 @@ def measure(kind):
         for work, verdicts in (("pass", []), ("one program", [nk.PASS]), ("eight programs", [nk.NEXT] * 7 + [nk.PASS]),
                                ("drop", [nk.DROP])):
             container = nk.Netns()
-            ifindex, hook = make(kind, container)
-            for verdict in verdicts:
-                nk.attach(nk.load(nk.returns(verdict), hook), ifindex, hook)
+            make(kind, container)
+            attach(kind, container, verdicts)
             rows[f"{work}, {size}"] = flood("near", size, target)
             nk.delete("near")
             container.close()
 
         # From tcx's ingress of another device straight to far, past near.
         container = nk.Netns()
-        ifindex, _ = make(kind, container)
+        ifindex = make(kind, container)
         nk.run("ip", "link", "add", "in0", "type", "veth", "peer", "name", "in1")
         nk.up("in0", "in1")
         nk.wait_until_running("in1")
@@ -66,7 +80,7 @@ def measure(kind):
 
 def main():
     with nk.Netns().entered():
-        json.dump({kind: measure(kind) for kind in ("netkit-l3", "netkit-l2", "veth")}, sys.stdout, indent=1)
+        json.dump({kind: measure(kind) for kind in KINDS}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

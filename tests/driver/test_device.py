@@ -146,14 +146,6 @@ class _nowhere:
         return None
 
 
-def test_headroom_is_shared():
-    """What a bridge's other ports need is reserved at both ends; seen through the packets' room by no attribute before 6.14."""
-    nk.create(data=attr(MODE, u32(nk.L2)))
-    nk.run("ip", "link", "add", "br0", "type", "bridge")
-    nk.run("ip", "link", "set", "q0", "master", "br0")
-    nk.run("ip", "link", "set", "q0", "nomaster")
-
-
 def test_iproute2(container):
     nk.run("ip", "link", "add", "p0", "type", "netkit", "mode", "l2", "blackhole", "peer", "forward", "name", "q0")
     shown = nk.run("ip", "-d", "link", "show", "p0")

@@ -52,10 +52,19 @@ def refused(name, text=None):
     (nk.peer_info("q0", attr(nk.IFLA_NET_NS_PID, u32(0x7ffffff))), "ESRCH", "IFLA_NETKIT_PEER_INFO"),
     (nk.peer_info("p0"), "EEXIST", ""),
     (nk.peer_info("lo"), "EEXIST", "IFLA_NETKIT_PEER_INFO: the peer's name is taken"),
+    (nk.peer_info("a/b"), "EINVAL", "IFLA_NETKIT_PEER_INFO: not a name for a device"),
+    (nk.peer_info("sixteen-letters-"), "ERANGE", ""),
 ])
 def test_create(data, errno, text):
     with refused(errno, text):
         nk.create(data=data, peer=None)
+
+
+def test_an_index_that_is_taken():
+    nk.create()
+    taken = nk.ifinfo(index=socket.if_nametoindex("q0")) + attr(nk.IFLA_IFNAME, "q1")
+    with refused("EBUSY", "IFLA_NETKIT_PEER_INFO: the index is taken"):
+        nk.request(nk.RTM_NEWLINK, nk.NLM_F_CREATE | nk.NLM_F_EXCL, nk.link_body(attr(PEER_INFO, taken), "p1", index=900))
 
 
 @pytest.mark.parametrize("mode, mac, errno, text", [
@@ -172,6 +181,12 @@ def test_bpf_program_type(kind, hook, errno, fds):
         with refused(errno):
             how(wrong, ifindex)
     assert nk.query(ifindex)[:2] == ([], [])
+    # Nor does a link take one later.
+    right = fds(nk.load(nk.returns(0)))
+    made = fds(nk.link(right, ifindex))
+    with refused(errno):
+        nk.link_update(made, wrong)
+    assert nk.query(ifindex)[0] == [nk.prog_id(right)]
 
 
 def test_chain_flags(program, fds):

@@ -41,6 +41,43 @@ def test_a_device_goes_while_a_link_points_to_it(hook, end, fds):
     assert nk.query(nk.create(), hook)[:2] == ([], [])
 
 
+def test_operations_on_a_device_that_is_being_deleted(fds):
+    """While another process deletes it, each operation either succeeds or says that there is no such device; nothing is left."""
+    links, program = nk.all_ids(31), fds(nk.load(nk.returns(nk.NEXT)))
+    others = [fds(nk.load(nk.returns(nk.NEXT))) for _ in range(4)]
+
+    def operations(ifindex):
+        for hook in HOOK_PRIMARY, HOOK_PEER:
+            yield lambda: os.close(nk.link(program, ifindex, hook))
+            yield lambda: nk.query(ifindex, hook)
+            yield lambda: nk.attach(others.pop(), ifindex, hook)
+        yield lambda: nk.request(nk.RTM_NEWLINK, 0, nk.link_body(nk.attr(nk.POLICY, nk.u32(nk.DROP)), index=ifindex))
+        yield lambda: nk.request(nk.RTM_GETLINK, 0, nk.ifinfo(ifindex))
+
+    for turn in range(20):
+        ifindex = nk.create()
+        child = os.fork()
+        if not child:
+            time.sleep(turn / 2000)
+            nk.delete("p0" if turn % 2 else "q0")
+            os._exit(0)
+        refused = 0
+        while not refused:
+            kept = list(others)
+            for operation in operations(ifindex):
+                try:
+                    operation()
+                except nk.KernelError as error:
+                    # A program is in a chain once only.
+                    if error.name != "EEXIST":
+                        assert error.name == "ENODEV"
+                        refused += 1
+            others = kept
+        assert os.waitpid(child, 0)[1] == 0
+        assert not nk.interfaces()
+    assert eventually(lambda: set(nk.all_ids(31)) <= set(links))
+
+
 def test_a_pinned_link_outlives_its_device_and_keeps_no_netns(container):
     path = f"/sys/fs/bpf/nk-test-{os.getpid()}"
     program = nk.load(nk.returns(nk.PASS))

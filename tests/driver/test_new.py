@@ -5,6 +5,7 @@ Run on our driver only.
 """
 import contextlib
 import os
+import signal
 import socket
 
 import pytest
@@ -174,6 +175,25 @@ def test_room(headroom, tailroom, pairing):
         assert nk.number(shown[HEADROOM]) == headroom and nk.number(shown[TAILROOM]) == tailroom
 
 
+def test_headroom_is_what_either_end_needs():
+    """A bridge whose other port needs more room gets it from both ends, while it has the port."""
+    nk.create("p0", attr(MODE, u32(nk.L2)) + attr(HEADROOM, u16(40)))
+    # A VLAN needs what the device below it needs.
+    nk.create("p1", attr(MODE, u32(nk.L2)) + attr(HEADROOM, u16(200)), "q1")
+    nk.run("ip", "link", "add", "link", "p1", "name", "p1.5", "type", "vlan", "id", "5")
+    nk.run("ip", "link", "add", "br0", "type", "bridge")
+    nk.run("ip", "link", "set", "p1.5", "master", "br0")
+
+    def headroom():
+        return [nk.number(nk.show(name)[1][HEADROOM]) for name in ("p0", "q0")]
+
+    assert headroom() == [40, 40]
+    nk.run("ip", "link", "set", "q0", "master", "br0")
+    assert headroom()[0] == headroom()[1] >= 200
+    nk.run("ip", "link", "set", "q0", "nomaster")
+    assert headroom() == [40, 40]
+
+
 @pytest.mark.parametrize("kind", [HEADROOM, TAILROOM, PAIRING])
 def test_room_and_pairing_are_fixed(kind):
     nk.create()
@@ -229,6 +249,18 @@ def test_a_peer_needs_rights_in_its_netns(container):
 
 
 # Reasons and counters
+
+@pytest.mark.parametrize("wrong", [
+    attr(MODE, u32(2)), attr(POLICY, u32(1)), attr(PEER_POLICY, u32(3)), attr(SCRUB, u32(2)), attr(PEER_SCRUB, u32(2)),
+    attr(PAIRING, u32(2)), attr(nk.PRIMARY, nk.u8(1)), attr(MODE, u16(1)), attr(HEADROOM, b""), attr(nk.PEER_INFO, b"")])
+def test_a_refusal_points_at_its_attribute(wrong):
+    body = nk.link_body(attr(nk.POLICY + 100, u32(0)) + wrong, "p0")
+    with pytest.raises(nk.KernelError) as caught:
+        nk.request(nk.RTM_NEWLINK, nk.NLM_F_CREATE, body)
+    assert caught.value.text
+    # The message begins with its header.
+    assert caught.value.offset == 16 + body.index(wrong)
+
 
 def test_a_name_that_is_taken():
     with refused("EEXIST", "IFLA_IFNAME: taken"):
@@ -290,6 +322,31 @@ def test_drop_reasons(pair, container, fds):
     assert "NETKIT_POLICY" in drop_reasons(send)
     fds(nk.link(fds(nk.load(nk.returns(nk.DROP))), pair))
     assert "NETKIT_PROG" in drop_reasons(send)
+
+
+def test_the_drop_reason_without_a_peer(pair, container):
+    """The moment in which the peer is down and the core has not noticed it yet: later it sends the device no packets."""
+    child = os.fork()
+    if not child:
+        while True:
+            nk.send("p0", nk.udp("10.0.0.1", "10.0.0.2"))
+
+    def take_the_peer_down():
+        for _ in range(200):
+            with container.entered():
+                nk.run("ip", "link", "set", "q0", "down")
+                nk.up("q0")
+                nk.wait_until_running("q0")
+            if nk.counters("p0")["tx_drop_no_peer"]:
+                return
+
+    try:
+        reasons = drop_reasons(take_the_peer_down)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert nk.counters("p0")["tx_drop_no_peer"]
+    assert "NETKIT_NO_PEER" in reasons
 
 
 def test_a_link_that_expects_a_revision_after_the_last_detach(fds):
