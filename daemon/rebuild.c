@@ -143,6 +143,10 @@ static void add_device(const struct nk_obs_device *o, int32_t peer_nsid, void *a
 	}
 	d->mode = o->mode;
 	d->single = o->single;
+	d->headroom = o->headroom;
+	d->has_headroom = o->headroom > 0;
+	d->tailroom = o->tailroom;
+	d->has_tailroom = o->tailroom > 0;
 	if (!copy_end(o, NK_PRIMARY, &d->end[NK_PRIMARY]) || (!d->single && !copy_end(o, NK_PEER, &d->end[NK_PEER])) ||
 	    !copy_attachments(b, o, d))
 		b->no_memory = true;

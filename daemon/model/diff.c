@@ -36,13 +36,16 @@ static bool mac_differs(const struct nk_end *want, const struct nk_obs_end *have
 	return (want->set & NK_SET_MAC) && memcmp(want->mac, have->mac, sizeof(want->mac));
 }
 
-/* What the kernel takes at creation only differs. */
+/*
+ * What the kernel takes at creation only differs. Room is a minimum: while an end is the port of a bridge that needs more, the kernel
+ * reserves more and shows that.
+ */
 static bool needs_recreate(const struct nk_device *d, const struct nk_obs_device *o)
 {
 	const struct nk_obs_end *peer = &o->end[NK_PEER];
 
 	if (d->mode != o->mode || d->single != o->single || d->end[NK_PRIMARY].scrub != o->end[NK_PRIMARY].scrub ||
-	    (d->has_headroom && d->headroom != o->headroom) || (d->has_tailroom && d->tailroom != o->tailroom) ||
+	    (d->has_headroom && d->headroom > o->headroom) || (d->has_tailroom && d->tailroom > o->tailroom) ||
 	    mac_differs(&d->end[NK_PRIMARY], &o->end[NK_PRIMARY]))
 		return true;
 	if (d->single)

@@ -349,7 +349,7 @@ static void drift_settings(struct rng *r, struct world *w)
 	enum nk_end_id end = w->o.single ? NK_PRIMARY : (enum nk_end_id)rng_below(r, 2);
 	struct nk_obs_end *e = &w->o.end[end];
 
-	switch (rng_below(r, 7)) {
+	switch (rng_below(r, 8)) {
 	case 0:
 		strcpy(e->name, "renamed");
 		break;
@@ -370,6 +370,9 @@ static void drift_settings(struct rng *r, struct world *w)
 		break;
 	case 6:
 		memset(e->mac, 4, sizeof(e->mac));
+		break;
+	case 7: /* a bridge needs more */
+		w->o.headroom = 200;
 		break;
 	}
 }

@@ -247,6 +247,24 @@ static void what_is_for_life_is_created_anew(void **state)
 	finish(d, &w);
 }
 
+static void room_is_a_minimum(void **state)
+{
+	struct nk_device *d = web();
+	struct world w;
+
+	(void)state;
+	d->has_headroom = d->has_tailroom = true;
+	d->headroom = d->tailroom = 64;
+	w = real(d);
+	w.o.headroom = 200;
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	w.o.headroom = 63;
+	assert_non_null(strstr(happens(d, &w, NK_VERDICT_RECREATE), "delete web-1\ncreate web-1\n"));
+	w.o.tailroom = 0;
+	assert_non_null(strstr(happens(d, &w, NK_VERDICT_RECREATE), "delete web-1\ncreate web-1\n"));
+	finish(d, &w);
+}
+
 static void foreign_things_are_left_alone(void **state)
 {
 	struct nk_device *d = web();
@@ -359,6 +377,7 @@ int main(void)
 		cmocka_unit_test(a_laxer_policy_comes_with_its_program),
 		cmocka_unit_test(what_somebody_broke_is_put_back),
 		cmocka_unit_test(what_is_for_life_is_created_anew),
+		cmocka_unit_test(room_is_a_minimum),
 		cmocka_unit_test(foreign_things_are_left_alone),
 		cmocka_unit_test(what_stands_in_the_way_does_not_stop_the_rest),
 		cmocka_unit_test(unknown_chains_are_read_first),

@@ -285,7 +285,7 @@ static bool reached(const struct nk_device *d, const struct world *w)
 	bool disputed = in_the_way(d, w);
 
 	if (!w->exists || !w->o.marked || !w->o.grouped || !w->o.aliased || w->o.mode != d->mode || w->o.single != d->single ||
-	    (d->has_headroom && w->o.headroom != d->headroom) || (!d->single && !w->o.peer_in_place))
+	    (d->has_headroom && w->o.headroom < d->headroom) || (!d->single && !w->o.peer_in_place))
 		return fails("the pair itself");
 	if (!end_right(&d->end[NK_PRIMARY], &w->o.end[NK_PRIMARY], disputed))
 		return false;
