@@ -2,12 +2,17 @@
 """Fixtures of the system tests: the running service, a connection to a daemon that holds nothing, network namespaces."""
 import json
 import os
+import re
 
 import pytest
 from tools import run, wait_for_daemon
 
 SETTINGS = "/etc/netkitd/netkitd.json"
 DROP_IN = "/run/systemd/system/netkitd.service.d/test.conf"
+
+# What the kernel can't make isn't tried there; test_device.py sees it refused.
+if not re.search(r"^found +netkit\.single ", run("netkitd", "--check", check=False), re.MULTILINE):
+    collect_ignore = ["test_single.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)
