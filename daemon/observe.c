@@ -224,7 +224,7 @@ void nk_manager_feed_snapshot(struct nk_cache *cache, const struct nk_result *re
 {
 	feed_messages(cache, res);
 	for (size_t i = 0; i < res->n_chains; i++)
-		nk_cache_set_chain(cache, res->chains[i].ifindex, res->chains[i].hook, &res->chains[i].chain);
+		nk_cache_set_chain(cache, res->as_of, res->chains[i].ifindex, res->chains[i].hook, &res->chains[i].chain);
 	for (size_t i = 0; i < res->n_places; i++)
 		nk_cache_set_place(cache, res->places[i].device, res->places[i].nsid, res->places[i].ino);
 }

@@ -214,7 +214,7 @@ static void nothing_gone(int32_t nsid, void *arg)
 
 static int take_snapshot(struct nk_executor *x, struct nk_cache *cache)
 {
-	struct nk_job job = { .kind = NK_JOB_SNAPSHOT, .id = 1 };
+	struct nk_job job = { .kind = NK_JOB_SNAPSHOT };
 	struct pollfd p = { .fd = nk_executor_fd(x), .events = POLLIN };
 	bool last = false;
 	int r = nk_executor_submit(x, &job);

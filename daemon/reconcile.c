@@ -518,7 +518,7 @@ void nk_reconcile_run(struct nk_reconcile *r)
 	if (plan.n) {
 		nk_plan_order(&plan);
 		collect_users(r, &plan, &job);
-		job.id = ++r->job_id;
+		job.as_of = nk_cache_touches(r->o.cache);
 		job.plan = plan;
 		job.delete_by_group = nk_cache_foreign_doomed(r->o.cache) == 0;
 		r->job_running = true;
@@ -673,7 +673,7 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 {
 	r->job_running = false;
 	for (size_t i = 0; i < res->n_chains; i++)
-		nk_cache_set_chain(r->o.cache, res->chains[i].ifindex, res->chains[i].hook, &res->chains[i].chain);
+		nk_cache_set_chain(r->o.cache, res->as_of, res->chains[i].ifindex, res->chains[i].hook, &res->chains[i].chain);
 	for (size_t i = 0; i < res->n_places; i++)
 		nk_cache_set_place(r->o.cache, res->places[i].device, res->places[i].nsid, res->places[i].ino);
 
@@ -719,7 +719,7 @@ static int collect_device(const struct nk_device *d, const char *source, void *a
 
 static void submit_snapshot(struct nk_reconcile *r)
 {
-	struct nk_job job = { .kind = NK_JOB_SNAPSHOT, .id = ++r->job_id };
+	struct nk_job job = { .kind = NK_JOB_SNAPSHOT, .as_of = nk_cache_touches(r->o.cache) };
 	size_t n = nk_document_n_devices(r->o.doc);
 
 	job.devices = calloc(n ? n : 1, sizeof(*job.devices));

@@ -15,7 +15,6 @@ struct nk_reconcile {
 	char (*buried)[NK_IFNAMSIZ]; /* names to tell at the end of the run: owned */
 	size_t n_buried, buried_room;
 	bool job_running, job_is_snapshot, resync_wanted;
-	uint64_t job_id;
 	uint64_t revision, attempted, converged;
 	uint64_t repairs, resyncs, kernel_errors;
 };

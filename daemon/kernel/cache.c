@@ -208,7 +208,12 @@ static struct dev *find_primary(const struct nk_cache *c, uint32_t ifindex)
 	return link && link->primary ? link->dev : NULL;
 }
 
-void nk_cache_set_chain(struct nk_cache *c, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain)
+uint64_t nk_cache_touches(const struct nk_cache *c)
+{
+	return c->touches;
+}
+
+void nk_cache_set_chain(struct nk_cache *c, uint64_t as_of, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain)
 {
 	struct dev *dev = find_primary(c, ifindex);
 
@@ -218,9 +223,10 @@ void nk_cache_set_chain(struct nk_cache *c, uint32_t ifindex, enum nk_hook hook,
 		free(known->links);
 		known->n = chain->n;
 		known->links = chain->links;
-		dev->hooks_known |= (uint8_t)(1u << hook);
+		if (dev->touched <= as_of)
+			dev->hooks_known |= (uint8_t)(1u << hook);
 		/* A single device has no hook of a peer. */
-		if (dev->o.single)
+		if (dev->o.single && dev->touched <= as_of)
 			dev->hooks_known |= 1u << NK_HOOK_NETKIT_PEER;
 		dev->o.chains_known = dev->hooks_known == (1u << NK_HOOKS) - 1;
 	} else {
@@ -235,6 +241,7 @@ void nk_cache_chains_touched(struct nk_cache *c, uint32_t ifindex)
 
 	if (!dev)
 		return;
+	dev->touched = ++c->touches;
 	dev->hooks_known = 0;
 	dev->o.chains_known = false;
 	nk_cache_tell(c, dev->o.owner);

@@ -39,8 +39,13 @@ int nk_cache_feed(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid);
 void nk_cache_begin_snapshot(struct nk_cache *c);
 void nk_cache_end_snapshot(struct nk_cache *c);
 
-/* Chains as the executor read them. Takes the content of `chain`. Unknown ifindex: ignored. Does not call `changed`. */
-void nk_cache_set_chain(struct nk_cache *c, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain);
+/* How often nk_cache_chains_touched was called. */
+uint64_t nk_cache_touches(const struct nk_cache *c);
+/*
+ * Chains as the executor read them, for a job that was made at as_of touches: what was touched since stays not known, since nobody can
+ * say whether it was read before or after. Takes the content of `chain`. Unknown ifindex: ignored. Does not call `changed`.
+ */
+void nk_cache_set_chain(struct nk_cache *c, uint64_t as_of, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain);
 /* Something touched the chains of ifindex: they are not known until read again. Calls changed. */
 void nk_cache_chains_touched(struct nk_cache *c, uint32_t ifindex);
 /* The chain that holds this link, by kernel id: owner name and ifindex of the primary, or NULL. Constant time not needed. */

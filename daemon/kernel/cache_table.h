@@ -46,6 +46,7 @@ struct dev {
 	bool moved;     /* the peer left its namespace while it was watched */
 	bool searching; /* and the primary hasn't said yet where to */
 	bool contested; /* found in a snapshot while another device had its name */
+	uint64_t touched;    /* nk_cache.touches when its chains were touched last */
 	uint8_t hooks_known; /* a bit for each hook whose chain was read */
 	uint64_t digest; /* of o, when the snapshot began; 0: it wasn't there */
 };
@@ -70,6 +71,7 @@ struct nk_cache {
 	size_t n_doomed;    /* links and others that are doomed */
 	size_t n_displaced; /* devices whose peer is not in place */
 	uint64_t n_bad;
+	uint64_t touches; /* of chains */
 	bool in_snapshot;
 	uint8_t round; /* of snapshots */
 	uint32_t route_filter[ROUTE_FILTER_BITS / 32];

@@ -54,7 +54,7 @@ static void run(struct nk_worker *w, struct order *o)
 	if (!res)
 		abort(); /* the loop waits for a result; a restart finds everything again */
 	res->kind = o->job.kind;
-	res->id = o->job.id;
+	res->as_of = o->job.as_of;
 	res->last = true;
 	w->serial = o->serial;
 	switch (o->job.kind) {

@@ -28,7 +28,7 @@ enum nk_job_kind { NK_JOB_PLAN, NK_JOB_SNAPSHOT };
 
 struct nk_job {
 	enum nk_job_kind kind;
-	uint64_t id;            /* the caller's */
+	uint64_t as_of;         /* nk_cache_touches when it was made; given back */
 	struct nk_plan plan;    /* PLAN: taken over */
 	bool delete_by_group;   /* PLAN: allowed, no foreign link sits in the group for deletions */
 	/* References. SNAPSHOT: the desired devices, tells where to look for peers. PLAN that loads programs: the devices that use
@@ -66,7 +66,7 @@ struct nk_place_report {
 
 struct nk_result {
 	enum nk_job_kind kind;
-	uint64_t id;
+	uint64_t as_of;
 	bool last;               /* SNAPSHOT: comes in parts; the last one ends it */
 	int error;               /* SNAPSHOT: negative errno when it failed as a whole */
 	bool cancelled;

@@ -51,7 +51,7 @@ static int new_part(struct snapshot *s)
 	if (!s->part)
 		return -ENOMEM;
 	s->part->kind = NK_JOB_SNAPSHOT;
-	s->part->id = s->job->id;
+	s->part->as_of = s->job->as_of;
 	return 0;
 }
 

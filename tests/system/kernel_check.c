@@ -185,7 +185,7 @@ static struct nk_result *wait_for(struct nk_executor *x, int cancel_after_ms)
 
 static struct nk_result *run_plan(struct nk_executor *x, struct nk_plan *plan, bool by_group, int cancel_after_ms)
 {
-	struct nk_job job = { .kind = NK_JOB_PLAN, .id = 1, .delete_by_group = by_group };
+	struct nk_job job = { .kind = NK_JOB_PLAN, .delete_by_group = by_group };
 
 	nk_plan_order(plan);
 	job.plan = *plan;
@@ -346,7 +346,7 @@ static int load_one(int argc, char **argv)
 static int snapshot(int argc, char **argv)
 {
 	struct nk_executor *x = start();
-	struct nk_job job = { .kind = NK_JOB_SNAPSHOT, .id = 2, .n_devices = argc > 0 ? atoi(argv[0]) : 0 };
+	struct nk_job job = { .kind = NK_JOB_SNAPSHOT, .n_devices = argc > 0 ? atoi(argv[0]) : 0 };
 	struct nk_result *res;
 
 	job.devices = calloc(job.n_devices + 1, sizeof(*job.devices));

@@ -453,12 +453,12 @@ static void chains_are_kept_until_touched(void **state)
 	uint32_t ifindex;
 
 	feed_pair();
-	nk_cache_set_chain(cache, 10, NK_HOOK_NETKIT_PRIMARY, &a);
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 10, NK_HOOK_NETKIT_PRIMARY, &a);
 	assert_null(a.links);
 	assert_false(web()->chains_known);
-	nk_cache_set_chain(cache, 10, NK_HOOK_NETKIT_PEER, &b);
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 10, NK_HOOK_NETKIT_PEER, &b);
 	assert_true(web()->chains_known);
-	nk_cache_set_chain(cache, 555, NK_HOOK_NETKIT_PEER, &c); /* unknown: freed */
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 555, NK_HOOK_NETKIT_PEER, &c); /* unknown: freed */
 	assert_null(c.links);
 	assert_string_equal(nk_cache_link_owner(cache, 101, &ifindex), "web-1");
 	assert_int_equal(ifindex, 10);
@@ -468,6 +468,23 @@ static void chains_are_kept_until_touched(void **state)
 	nk_cache_chains_touched(cache, 10);
 	assert_true(told_changed("web-1"));
 	assert_false(web()->chains_known);
+}
+
+static void a_chain_that_was_touched_while_it_was_read_is_not_known(void **state)
+{
+	struct nk_obs_chain a = one_link(100), b = one_link(101), c = one_link(100), d = one_link(101);
+	uint64_t as_of;
+
+	feed_pair();
+	as_of = nk_cache_touches(cache);
+	nk_cache_chains_touched(cache, 10);
+	nk_cache_set_chain(cache, as_of, 10, NK_HOOK_NETKIT_PRIMARY, &a);
+	nk_cache_set_chain(cache, as_of, 10, NK_HOOK_NETKIT_PEER, &b);
+	assert_false(web()->chains_known);
+	as_of = nk_cache_touches(cache);
+	nk_cache_set_chain(cache, as_of, 10, NK_HOOK_NETKIT_PRIMARY, &c);
+	nk_cache_set_chain(cache, as_of, 10, NK_HOOK_NETKIT_PEER, &d);
+	assert_true(web()->chains_known);
 }
 
 static void links_in_the_group_for_deletions(void **state)
@@ -537,6 +554,7 @@ int main(void)
 		TEST(a_namespace_dies),
 		TEST(a_dead_namespace_is_nobodys_place),
 		TEST(chains_are_kept_until_touched),
+		TEST(a_chain_that_was_touched_while_it_was_read_is_not_known),
 		TEST(links_in_the_group_for_deletions),
 		TEST(bad_messages_are_counted),
 	};

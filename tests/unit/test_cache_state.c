@@ -14,8 +14,8 @@ static void snapshot_of_the_same_tells_nothing(void **state)
 
 	feed_pair();
 	feed_lists();
-	nk_cache_set_chain(cache, 10, NK_HOOK_NETKIT_PRIMARY, &a);
-	nk_cache_set_chain(cache, 10, NK_HOOK_NETKIT_PEER, &b);
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 10, NK_HOOK_NETKIT_PRIMARY, &a);
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 10, NK_HOOK_NETKIT_PEER, &b);
 	nk_cache_begin_snapshot(cache);
 	feed_primary(RTM_NEWLINK);
 	assert_int_equal(told.n_changed, 0);
