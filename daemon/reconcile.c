@@ -548,8 +548,11 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 	const char *message = f->error.message ? f->error.message : strerror(f->error.error);
 
 	r->kernel_errors++;
-	if (d != op->dev && op->dev)
-		return; /* about a definition that is no more */
+	/* It is about a definition that is no more: the present one is still to be looked at. */
+	if (d != op->dev && op->dev) {
+		nk_work_now(r->work, o);
+		return;
+	}
 	if (f->netns_missing && d) {
 		bool named = d->netns.kind == NK_NETNS_NAME || d->netns.kind == NK_NETNS_PATH;
 
