@@ -443,7 +443,7 @@ static int add_program_op(struct attempt *a, const struct nk_change_item *it, st
 /* What would run, in its order, as the document stands now (the change is applied). */
 static json_t *dry_plan(struct attempt *a)
 {
-	struct nk_diff_env env = { nk_reconcile_assumed_program_id, a->m->reconcile };
+	struct nk_diff_env env = { nk_reconcile_assumed_program_id, nk_reconcile_pinned_program, a->m->reconcile };
 	struct nk_plan plan = { 0 };
 	json_t *ops = json_array(), *summary;
 	int r = ops ? 0 : -ENOMEM;

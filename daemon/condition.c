@@ -37,6 +37,7 @@ void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char 
 	bool was = o->state == NK_STATE_DEGRADED || o->state == NK_STATE_PENDING ? o->retries > 0 : false;
 	bool changed = nk_object_set(t, o, NK_STATE_DEGRADED, reason, message, error, extack);
 
+	o->wait_anchor = false;
 	if (was && !changed)
 		return;
 	if (o->is_program)
@@ -76,20 +77,18 @@ static const char *culprit_text(const struct nk_culprit *c, char *text, size_t s
 	return text;
 }
 
-void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d)
+/* As d says: what was drift is repaired, and what differs from now on is drift. changed: so is its condition. */
+static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, bool changed)
 {
 	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
 	char who[160];
-	bool changed;
 
-	nk_work_not_later(r->work, o);
 	nk_object_wait_netns(r, o, false);
-	o->retries = 0;
 	o->futile = 0;
+	o->races = 0;
 	o->wait_name = false;
 	o->wait_delete = false;
 	o->unpinned = false;
-	changed = nk_object_set(r->devices, o, NK_STATE_READY, NULL, NULL, 0, NULL);
 	if (changed || o->drifting)
 		o->right_since_us = nk_now_us();
 	if (o->drifting) {
@@ -100,8 +99,6 @@ void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct n
 		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "device %s: put right after %" PRIu64 ".%03" PRIu64 " ms%s%s", o->name,
 			 f.took_us / 1000, f.took_us % 1000, o->culprit ? "; " : "",
 			 o->culprit ? culprit_text(o->culprit, who, sizeof(who)) : "");
-	} else if (changed) {
-		nk_event(r->o.events, NK_EVENT_DEVICE_READY, &f, "device %s: ready", o->name);
 	}
 	o->drifting = false;
 	o->noticed_us = 0;
@@ -111,6 +108,35 @@ void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct n
 		nk_device_unref(o->ready_as);
 		o->ready_as = nk_device_ref(d);
 	}
+}
+
+void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d)
+{
+	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	bool drifted = o->drifting, changed;
+
+	nk_work_not_later(r->work, o);
+	o->retries = 0;
+	o->wait_anchor = false;
+	changed = nk_object_set(r->devices, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+	settle(r, o, d, changed);
+	if (changed && !drifted)
+		nk_event(r->o.events, NK_EVENT_DEVICE_READY, &f, "device %s: ready", o->name);
+}
+
+void nk_object_anchorless(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, const char *message, bool ask_again)
+{
+	bool told = o->wait_anchor && o->message && !strcmp(o->message, message);
+
+	nk_work_not_later(r->work, o);
+	settle(r, o, d, !told);
+	if (!told) {
+		o->retries = 0;
+		nk_object_degraded(r, o, "AnchorMissing", message, 0, NULL);
+	}
+	o->wait_anchor = true;
+	if (ask_again)
+		nk_work_back_off(r->work, o);
 }
 
 /* What is wrong with it, in the words of the operations that will put it right. */
@@ -167,7 +193,7 @@ static bool is_settled(const struct nk_object *o)
 	case NK_STATE_PENDING:
 		return o->wait_netns;
 	case NK_STATE_DEGRADED:
-		return !o->retrying || o->wait_name || o->retries >= PATIENCE;
+		return !o->retrying || o->wait_name || o->wait_anchor || o->retries >= PATIENCE;
 	}
 	return true;
 }

@@ -28,6 +28,7 @@ struct nk_object {
 	bool wait_netns; /* tried again when a mount appears */
 	bool wait_delete; /* its peer is gone: the end of the primary is awaited */
 	bool wait_name;  /* tried again when a foreign link leaves its name */
+	bool wait_anchor; /* all that can be done is done, until a program of somebody else comes or goes */
 
 	enum nk_state state;
 	const char *reason; /* static, or NULL */
@@ -37,6 +38,7 @@ struct nk_object {
 	uint64_t since_us;  /* wall clock, microseconds since the epoch */
 	uint32_t retries;
 	uint32_t futile;    /* plans in a row that worked and yet left a difference */
+	uint32_t races;     /* plans in a row in which somebody else changed the chain first */
 	uint64_t retry_at_ms; /* monotonic */
 	uint64_t revision;  /* the change that touched it last */
 

@@ -15,6 +15,7 @@
 
 #define BATCH 256        /* devices a plan: long enough to pipeline, short enough to be overtaken */
 #define FUTILE_MAX 5     /* plans in a row that worked and left a difference */
+#define RACES_MAX 50     /* plans in a row that somebody else was faster than */
 
 static const struct timeval resync_pause = { .tv_sec = 1 };
 
@@ -64,8 +65,10 @@ static void forget_failures(struct nk_reconcile *r, struct nk_object *o)
 	nk_work_not_later(r->work, o);
 	o->retries = 0;
 	o->futile = 0;
+	o->races = 0;
 	o->tried = false;
 	o->wait_name = false;
+	o->wait_anchor = false;
 	nk_object_wait_netns(r, o, false);
 }
 
@@ -221,6 +224,12 @@ static uint32_t env_prog_id(const char *program, void *arg)
 	return o ? o->loaded.id : 0;
 }
 
+uint32_t nk_reconcile_pinned_program(const char *path, void *arg)
+{
+	(void)arg;
+	return nk_bpf_pinned_prog(path);
+}
+
 uint32_t nk_reconcile_assumed_program_id(const char *name, void *arg)
 {
 	struct nk_reconcile *r = arg;
@@ -327,11 +336,12 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 {
 	const struct nk_device *d = o->doomed ? NULL : nk_document_device(r->o.doc, o->name);
 	const struct nk_obs_device *obs = nk_cache_get(r->o.cache, o->name);
-	struct nk_diff_env env = { env_prog_id, r };
+	struct nk_diff_env env = { env_prog_id, nk_reconcile_pinned_program, r };
 	const char *program;
 	enum nk_verdict v;
 	size_t before = plan->n;
-	char text[200];
+	char text[400];
+	bool pin;
 
 	o->tried = true;
 	if (!obs)
@@ -367,7 +377,9 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 
 	switch (v) {
 	case NK_VERDICT_OK:
-		if (d)
+		if (d && nk_diff_unmet(d, obs, &env, text, sizeof(text), &pin))
+			nk_object_anchorless(r, o, d, text, pin);
+		else if (d)
 			nk_object_ready(r, o, d);
 		return;
 	case NK_VERDICT_INSPECT:
@@ -566,6 +578,12 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 		}
 		nk_object_wait_netns(r, o, true);
 		nk_object_pending(r, o, "NetnsMissing", message);
+		return;
+	}
+	/* The chain changed between reading and writing: nothing was done, so nothing was in vain. */
+	if (f->error.error == ESTALE && o->races++ < RACES_MAX) {
+		o->futile = 0;
+		nk_work_now(r->work, o);
 		return;
 	}
 	if (is_race(f->error.error) && o->futile <= FUTILE_MAX) {

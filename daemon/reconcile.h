@@ -76,6 +76,8 @@ uint64_t nk_reconcile_device_repairs(const struct nk_reconcile *r, const char *n
 uint32_t nk_reconcile_program_id(const struct nk_reconcile *r, const char *name, const char **ret_tag);
 /* For dry_run: id of a loaded program, or a stand-in that is equal to no id for one of the document that isn't loaded yet. */
 uint32_t nk_reconcile_assumed_program_id(const char *name, void *r);
+/* What is pinned at a path that an attachment names: for whoever compares. */
+uint32_t nk_reconcile_pinned_program(const char *path, void *r);
 
 /* All objects, in no order. */
 void nk_reconcile_each(const struct nk_reconcile *r, void (*fn)(bool is_program, const char *name, void *arg), void *arg);

@@ -34,5 +34,7 @@ void nk_object_fail(struct nk_reconcile *r, struct nk_object *o, const char *rea
 void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *message);
 /* Right under definition d; drift of it is told as repaired. */
 void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d);
+/* The same, but for what it says of programs of somebody else: message. Asks again after a while if so told; else an event will. */
+void nk_object_anchorless(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, const char *message, bool ask_again);
 /* What is wrong with it, in the words of the operations that will put it right. */
 void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n);

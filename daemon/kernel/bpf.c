@@ -20,11 +20,18 @@
 #include "daemon/kernel/bpffs.h"
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
+#include "daemon/kernel/program.h"
 
-static const enum bpf_attach_type attach_types[NK_HOOKS] = {
-	[NK_HOOK_NETKIT_PRIMARY] = BPF_NETKIT_PRIMARY,
-	[NK_HOOK_NETKIT_PEER] = BPF_NETKIT_PEER,
-};
+enum bpf_attach_type nk_bpf_attach_type(enum nk_hook hook)
+{
+	switch (hook) {
+	case NK_HOOK_NETKIT_PRIMARY:
+		return BPF_NETKIT_PRIMARY;
+	case NK_HOOK_NETKIT_PEER:
+		return BPF_NETKIT_PEER;
+	}
+	return __MAX_BPF_ATTACH_TYPE;
+}
 
 int nk_bpf_pin_get(int dir, const char *name)
 {
@@ -40,7 +47,7 @@ int nk_bpf_pin_put(int fd, int dir, const char *name)
 	return bpf_obj_pin_opts(fd, name, &options);
 }
 
-static int link_info(int fd, struct bpf_link_info *ret)
+int nk_bpf_link_info(int fd, struct bpf_link_info *ret)
 {
 	uint32_t size = sizeof(*ret);
 
@@ -66,6 +73,12 @@ static int read_pins(struct nk_bpf *b, struct nk_error *err)
 		return nk_fail(err, NK_E_KERNEL, -errno, "cannot read the directory of pinned links");
 	nk_take_fd(&fd); /* it is dir's now */
 	while ((entry = readdir(dir))) {
+		r = nk_bpf_settle_move(b, entry->d_name);
+		if (r < 0)
+			return nk_fail(err, NK_E_KERNEL, r, "cannot finish the move of %s", entry->d_name);
+	}
+	rewinddir(dir);
+	while ((entry = readdir(dir))) {
 		char device[NK_IFNAMSIZ], attachment[NK_NAME_MAX];
 		struct bpf_link_info info;
 		enum nk_hook hook;
@@ -74,7 +87,7 @@ static int read_pins(struct nk_bpf *b, struct nk_error *err)
 		if (nk_pin_link_parse(entry->d_name, device, &hook, attachment) < 0)
 			continue;
 		link = nk_bpf_pin_get(b->links, entry->d_name);
-		if (link < 0 || link_info(link, &info) < 0 || info.type != BPF_LINK_TYPE_NETKIT)
+		if (link < 0 || nk_bpf_link_info(link, &info) < 0 || info.type != BPF_LINK_TYPE_NETKIT)
 			continue;
 		/* What a device that went while nobody looked left behind: the pin of a link that is nowhere. */
 		if (!info.netkit.ifindex) {
@@ -123,7 +136,8 @@ struct nk_bpf *nk_bpf_close(struct nk_bpf *b)
 }
 
 /* The raw chain: ids in order. 0 or -errno. */
-static int query(uint32_t ifindex, enum nk_hook hook, uint32_t **ret_progs, uint32_t **ret_links, uint32_t *ret_n)
+static int query(uint32_t ifindex, enum nk_hook hook, uint32_t **ret_progs, uint32_t **ret_links, uint32_t *ret_n,
+		 uint64_t *ret_revision)
 {
 	for (uint32_t room = 64;; room *= 2) {
 		_free_ uint32_t *progs = calloc(room, sizeof(*progs)), *links = calloc(room, sizeof(*links));
@@ -132,12 +146,14 @@ static int query(uint32_t ifindex, enum nk_hook hook, uint32_t **ret_progs, uint
 
 		if (!progs || !links)
 			return -ENOMEM;
-		r = bpf_prog_query_opts(ifindex, attach_types[hook], &options);
+		r = bpf_prog_query_opts(ifindex, nk_bpf_attach_type(hook), &options);
 		if (r == -ENOSPC && room < 1u << 16)
 			continue;
 		if (r < 0)
 			return r;
 		*ret_n = options.count;
+		/* Of an empty chain the kernel tells 1, whatever it counts itself. */
+		*ret_revision = options.count ? options.revision : 0;
 		*ret_progs = progs;
 		*ret_links = links;
 		progs = links = NULL;
@@ -149,9 +165,10 @@ static int query(uint32_t ifindex, enum nk_hook hook, uint32_t **ret_progs, uint
 static int place_in_chain(uint32_t ifindex, enum nk_hook hook, uint32_t link_id, uint32_t prog_id, uint32_t *ret_link_id)
 {
 	_free_ uint32_t *progs = NULL, *links = NULL;
+	uint64_t revision;
 	uint32_t n;
 
-	if (query(ifindex, hook, &progs, &links, &n) < 0)
+	if (query(ifindex, hook, &progs, &links, &n, &revision) < 0)
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
 		if (link_id ? links[i] == link_id : progs[i] == prog_id) {
@@ -169,7 +186,7 @@ int nk_bpf_swap(int link, int new_prog, int old_prog)
 	return bpf_link_update(link, new_prog, &options);
 }
 
-static int update(int link, int new_prog, uint32_t old_prog)
+int nk_bpf_exchange(int link, int new_prog, uint32_t old_prog)
 {
 	_close_ int old = bpf_prog_get_fd_by_id(old_prog);
 
@@ -179,8 +196,17 @@ static int update(int link, int new_prog, uint32_t old_prog)
 	return nk_bpf_swap(link, new_prog, old);
 }
 
-/* End a link at once, wherever it is, and remove its pin. Closing alone would leave that to a kernel worker, later. */
-static int end_link(struct nk_bpf *b, int link, const char *pin)
+int nk_bpf_link_create(int prog, uint32_t ifindex, enum nk_hook hook, uint32_t before_prog, uint64_t revision)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = before_prog ? BPF_F_BEFORE : 0,
+		    .netkit = { .relative_id = before_prog, .expected_revision = revision });
+	int link = bpf_link_create(prog, ifindex, nk_bpf_attach_type(hook), &options);
+
+	/* Before a program that is not there (any more): somebody else was faster. */
+	return link == -ENOENT && before_prog ? -ESTALE : link;
+}
+
+int nk_bpf_end_link(struct nk_bpf *b, int link, const char *pin)
 {
 	int r = bpf_link_detach(link);
 
@@ -194,23 +220,26 @@ static int end_link(struct nk_bpf *b, int link, const char *pin)
  * If not, it is what a device that is gone or a forced detachment left behind, and makes room. 1: adopted, 0: room, -errno.
  */
 static int adopt(struct nk_bpf *b, int link, const char *pin, uint32_t ifindex, enum nk_hook hook, const struct nk_bpf_loaded *l,
-		 uint32_t *ret_link_id)
+		 uint64_t *revision, uint32_t *ret_link_id)
 {
 	struct bpf_link_info info;
 	uint32_t found;
-	int r = link_info(link, &info);
+	int r = nk_bpf_link_info(link, &info);
 
 	if (r < 0)
 		return r;
 	if (info.type == BPF_LINK_TYPE_NETKIT && info.netkit.ifindex &&
 	    place_in_chain(ifindex, hook, info.id, 0, &found) >= 0) {
-		r = info.prog_id == l->state.id ? 0 : update(link, l->fd, info.prog_id);
-		if (r < 0)
-			return r;
+		if (info.prog_id != l->state.id) {
+			r = nk_bpf_exchange(link, l->fd, info.prog_id);
+			if (r < 0)
+				return r;
+			nk_bpf_changed(revision);
+		}
 		*ret_link_id = info.id;
 		return 1;
 	}
-	r = end_link(b, link, pin);
+	r = nk_bpf_end_link(b, link, pin);
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
@@ -225,16 +254,16 @@ static int explain_attach(struct nk_error *err, int error, uint32_t ifindex, enu
 				       program, link_id);
 		return nk_refuse(err, NK_E_CONFLICT, error, "program '%s' is in the chain already, attached by descriptor", program);
 	}
+	if (error == -ESTALE)
+		return nk_refuse(err, NK_E_CONFLICT, error, "somebody else changed the chain before program '%s' was attached", program);
 	if (error == -ERANGE)
 		return nk_refuse(err, NK_E_LIMIT, error, "the chain is full: a hook holds %d programs", NK_CHAIN_MAX);
 	return nk_fail(err, NK_E_KERNEL, error, "the kernel does not attach program '%s'", program);
 }
 
 int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum nk_hook hook, const char *attachment,
-		  const char *program, uint32_t before_link, uint32_t *ret_link_id, struct nk_error *err)
+		  const char *program, uint32_t before_prog, uint64_t *revision, struct nk_error *err)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = before_link ? BPF_F_BEFORE | BPF_F_LINK : 0,
-		    .netkit.relative_id = before_link);
 	const struct nk_bpf_loaded *l = nk_bpf_find_loaded(b, program);
 	char pin[NK_PIN_NAME_MAX];
 	struct bpf_link_info info;
@@ -248,7 +277,7 @@ int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum n
 
 	link = nk_bpf_pin_get(b->links, pin);
 	if (link >= 0) {
-		r = adopt(b, link, pin, ifindex, hook, l, &id);
+		r = adopt(b, link, pin, ifindex, hook, l, revision, &id);
 		close(nk_take_fd(&link));
 		if (r < 0)
 			return nk_fail(err, NK_E_KERNEL, r, "cannot make use of the pin %s", pin);
@@ -256,18 +285,18 @@ int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum n
 			r = nk_pins_put(&b->pins, device, hook, attachment, id);
 			if (r < 0)
 				return nk_fail(err, NK_E_KERNEL, r, "cannot keep link %u", id);
-			*ret_link_id = id;
 			return 0;
 		}
 	} else if (link != -ENOENT) {
 		return nk_fail(err, NK_E_KERNEL, link, "cannot open the pin %s", pin);
 	}
 
-	link = bpf_link_create(l->fd, ifindex, attach_types[hook], &options);
+	link = nk_bpf_link_create(l->fd, ifindex, hook, before_prog, *revision);
 	if (link < 0)
 		return explain_attach(err, link, ifindex, hook, program, l->state.id);
+	nk_bpf_changed(revision);
 	/* On failure from here on, closing the descriptor takes the link away again. */
-	r = link_info(link, &info);
+	r = nk_bpf_link_info(link, &info);
 	if (!r)
 		r = nk_pins_put(&b->pins, device, hook, attachment, info.id);
 	if (r < 0)
@@ -277,15 +306,14 @@ int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum n
 		nk_pins_remove(&b->pins, device, hook, attachment);
 		return nk_fail(err, NK_E_KERNEL, r, "cannot pin the link as %s", pin);
 	}
-	*ret_link_id = info.id;
 	return 0;
 }
 
 int nk_bpf_update(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, const char *program,
-		  uint32_t old_prog, struct nk_error *err)
+		  uint32_t old_prog, uint64_t *revision, struct nk_error *err)
 {
 	const struct nk_bpf_loaded *l = nk_bpf_find_loaded(b, program);
-	char pin[NK_PIN_NAME_MAX];
+	char pin[NK_PIN_NAME_MAX], map[NK_PIN_NAME_MAX + sizeof(NK_PIN_TARGET)];
 	_close_ int link = -1;
 	int r;
 
@@ -294,27 +322,37 @@ int nk_bpf_update(struct nk_bpf *b, const char *device, enum nk_hook hook, const
 	link = nk_bpf_pin_get(b->links, nk_pin_link_name(device, hook, attachment, pin));
 	if (link < 0)
 		return nk_fail(err, NK_E_KERNEL, link, "cannot open the pin %s", pin);
-	r = update(link, l->fd, old_prog);
+	r = nk_bpf_exchange(link, l->fd, old_prog);
 	if (r == -EPERM || r == -ESTALE)
 		return nk_refuse(err, NK_E_CONFLICT, -ESTALE, "somebody else exchanged the program of attachment '%s'", attachment);
 	if (r < 0)
 		return nk_fail(err, NK_E_KERNEL, r, "the kernel does not exchange the program of attachment '%s' for '%s'",
 			       attachment, program);
+	nk_bpf_changed(revision);
+	/* If it was a stand-in that a move could not exchange. */
+	snprintf(map, sizeof(map), "%s%s", pin, NK_PIN_TARGET);
+	unlinkat(b->links, map, 0);
 	return 0;
 }
 
-int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, struct nk_error *err)
+int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, uint64_t *revision,
+		  struct nk_error *err)
 {
 	char pin[NK_PIN_NAME_MAX];
+	struct bpf_link_info info;
 	_close_ int link = nk_bpf_pin_get(b->links, nk_pin_link_name(device, hook, attachment, pin));
 	int r;
 
 	if (link < 0 && link != -ENOENT)
 		return nk_fail(err, NK_E_KERNEL, link, "cannot open the pin %s", pin);
 	if (link >= 0) {
-		r = end_link(b, link, pin);
+		bool attached = nk_bpf_link_info(link, &info) == 0 && info.netkit.ifindex;
+
+		r = nk_bpf_end_link(b, link, pin);
 		if (r < 0)
 			return nk_fail(err, NK_E_KERNEL, r, "cannot detach attachment '%s'", attachment);
+		if (attached)
+			nk_bpf_changed(revision);
 	}
 	nk_pins_remove(&b->pins, device, hook, attachment);
 	return 0;
@@ -341,12 +379,48 @@ int nk_bpf_forget_device(struct nk_bpf *b, const char *device)
 	return r;
 }
 
+/* Zero for a program that went meanwhile. */
+static void read_tag(uint32_t prog_id, uint8_t *ret)
+{
+	_close_ int fd = bpf_prog_get_fd_by_id(prog_id);
+	struct bpf_prog_info info = {};
+	uint32_t size = sizeof(info);
+
+	if (fd >= 0 && bpf_prog_get_info_by_fd(fd, &info, &size) == 0)
+		memcpy(ret, info.tag, sizeof(info.tag));
+}
+
+/* bpf(2) gives information of any BPF descriptor and doesn't say of what; its name in /proc does. */
+static bool is_link(int fd)
+{
+	char path[32], target[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target) - 1) > 0 &&
+	       (!strcmp(target, "anon_inode:bpf_link") || !strcmp(target, "anon_inode:bpf-link"));
+}
+
+uint32_t nk_bpf_pinned_prog(const char *path)
+{
+	_close_ int fd = bpf_obj_get(path);
+	struct bpf_link_info info;
+	char tag[17];
+	uint32_t id;
+
+	if (fd < 0)
+		return 0;
+	if (is_link(fd))
+		return nk_bpf_link_info(fd, &info) < 0 ? 0 : info.prog_id;
+	return nk_program_identify(fd, &id, tag, NULL) < 0 ? 0 : id;
+}
+
 int nk_bpf_query(struct nk_bpf *b, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *ret)
 {
 	_free_ uint32_t *progs = NULL, *links = NULL;
 	struct nk_obs_link *chain = NULL;
+	uint64_t revision;
 	uint32_t n;
-	int r = query(ifindex, hook, &progs, &links, &n);
+	int r = query(ifindex, hook, &progs, &links, &n, &revision);
 
 	if (r < 0)
 		return r;
@@ -361,7 +435,9 @@ int nk_bpf_query(struct nk_bpf *b, uint32_t ifindex, enum nk_hook hook, struct n
 		chain[i] = (struct nk_obs_link){ .link_id = links[i], .prog_id = progs[i] };
 		if (p && p->hook == hook)
 			strncpy(chain[i].name, p->attachment, sizeof(chain[i].name) - 1);
+		else
+			read_tag(progs[i], chain[i].tag);
 	}
-	*ret = (struct nk_obs_chain){ .n = n, .links = chain };
+	*ret = (struct nk_obs_chain){ .n = n, .revision = revision, .links = chain };
 	return 0;
 }

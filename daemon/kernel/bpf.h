@@ -9,6 +9,8 @@
  *   programs/<program>%origin               a map that holds what it was made of
  *   passed/<kernel id>                      a program that came as a descriptor (passed.h)
  *   links/<device>:<hook>:<attachment>      a link; hook is "primary" or "peer"
+ *   links/<device>:<hook>:<attachment>%new  the same attachment at its new place, while it moves (bpf_move.c)
+ *   links/<device>:<hook>:<attachment>%map  what its stand-in jumps to, likewise
  * bpffs takes no '.' in names, so '.' is written %2E and '%' %25.
  */
 #include "api/error.h"
@@ -54,14 +56,27 @@ int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, const struct nk_bp
 		struct nk_error *err);
 int nk_bpf_unload(struct nk_bpf *b, const char *program);
 
-/* Attach by a link, pin it. before_link 0: at the end, else before that link. -errno with err. */
+/*
+ * Chains have a revision, which grows by one with each change. *revision is the one that the caller knows, 0 if it knows none; where a
+ * place is asked for, the kernel refuses with -ESTALE when somebody else changed the chain since. Each change made here
+ * is added to it.
+ */
+
+/* Attach by a link, pin it. before_prog 0: at the end, else right before that program, by id. -errno with err. */
 int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum nk_hook hook, const char *attachment,
-		  const char *program, uint32_t before_link, uint32_t *ret_link_id, struct nk_error *err);
+		  const char *program, uint32_t before_prog, uint64_t *revision, struct nk_error *err);
 /* Exchange the program of our link, only if it still is old_prog (compare-and-swap). -ENOLINK: the device is gone. */
 int nk_bpf_update(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, const char *program,
-		  uint32_t old_prog, struct nk_error *err);
+		  uint32_t old_prog, uint64_t *revision, struct nk_error *err);
+/*
+ * Bring our link to another place of its chain, as above, while packets pass: no packet misses its program. One that is in the
+ * chain at the instant of the exchange may meet it twice.
+ */
+int nk_bpf_move(struct nk_bpf *b, const char *device, uint32_t ifindex, enum nk_hook hook, const char *attachment,
+		uint32_t before_prog, uint64_t *revision, struct nk_error *err);
 /* Detach at once and remove the pin. 0 also when it was gone. */
-int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, struct nk_error *err);
+int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const char *attachment, uint64_t *revision,
+		  struct nk_error *err);
 /* Has the device a pinned link? */
 bool nk_bpf_has_links(const struct nk_bpf *b, const char *device);
 /* Remove all pins of a device that is gone. */
@@ -72,6 +87,9 @@ int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t p
 
 /* Read a chain: our links by name, the rest as foreign. Takes any number (ENOSPC: again, larger). -errno. */
 int nk_bpf_query(struct nk_bpf *b, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *ret);
+
+/* Id of the program that is pinned at path, itself or its link; 0: none is. Safe from the loop as well. */
+uint32_t nk_bpf_pinned_prog(const char *path);
 
 /* Facts of a program for the lists; safe from the loop as well (it opens its own descriptor by id). */
 struct nk_program_facts {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * What bpf.c (pins, links, chains), bpf_load.c (programs) and bpf_upgrade.c (new versions of programs) share.
+ * What bpf.c (pins, links, chains), bpf_move.c (a link on its way), bpf_load.c (programs) and bpf_upgrade.c (new versions of programs)
+ * share.
  */
+#include <bpf/bpf.h>
+
 #include "daemon/kernel/bpf.h"
 #include "daemon/kernel/pins.h"
 
@@ -35,6 +38,25 @@ int nk_bpf_swap(int link, int new_prog, int old_prog);
  */
 int nk_bpf_upgrade(struct nk_bpf *b, const char *program, const struct nk_bpf_users *users, int old_prog, int new_prog,
 		   uint32_t *ret_n, struct nk_error *err);
+
+enum bpf_attach_type nk_bpf_attach_type(enum nk_hook hook);
+/* 0 or -errno. */
+int nk_bpf_link_info(int fd, struct bpf_link_info *ret);
+/* Exchange the program of a link if it is still old_prog: 0 or -errno, -EPERM or -ESTALE when it isn't. */
+int nk_bpf_exchange(int link, int new_prog, uint32_t old_prog);
+/* Make a link before the program before_prog (0: at the end), if the chain still has this revision (0: whichever it has). */
+int nk_bpf_link_create(int prog, uint32_t ifindex, enum nk_hook hook, uint32_t before_prog, uint64_t revision);
+/* End a link at once, wherever it is, and remove its pin. Closing alone would leave that to a kernel worker, later. */
+int nk_bpf_end_link(struct nk_bpf *b, int link, const char *pin);
+/* A chain was changed here. */
+static inline void nk_bpf_changed(uint64_t *revision)
+{
+	if (*revision)
+		++*revision;
+}
+
+/* What a move that was cut short left behind: finish it, or take it back. Before the pins are read. 0 or -errno. */
+int nk_bpf_settle_move(struct nk_bpf *b, const char *pin);
 
 /* NULL when it isn't loaded. Valid until the next load or unload. */
 const struct nk_bpf_loaded *nk_bpf_find_loaded(const struct nk_bpf *b, const char *name);

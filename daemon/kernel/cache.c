@@ -221,8 +221,7 @@ void nk_cache_set_chain(struct nk_cache *c, uint64_t as_of, uint32_t ifindex, en
 		struct nk_obs_chain *known = &dev->o.chain[hook];
 
 		free(known->links);
-		known->n = chain->n;
-		known->links = chain->links;
+		*known = *chain;
 		if (dev->touched <= as_of)
 			dev->hooks_known |= (uint8_t)(1u << hook);
 		/* A single device has no hook of a peer. */

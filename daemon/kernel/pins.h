@@ -16,6 +16,10 @@
 char *nk_pin_encode(const char *name, char *buf);
 /* The inverse, into size bytes. 0, or -EINVAL: not a name that we would write, empty, or too long. */
 int nk_pin_decode(const char *pin, char *ret, size_t size);
+/* Put behind the name of a link's pin while the attachment moves: its new link, and the stand-in's map. No encoded name ends so. */
+#define NK_PIN_MOVING "%new"
+#define NK_PIN_TARGET "%map"
+
 char *nk_pin_link_name(const char *device, enum nk_hook hook, const char *attachment, char *buf);
 /* Read a link's pin back. device holds NK_IFNAMSIZ bytes, attachment NK_NAME_MAX. 0, or -EINVAL: not a name of ours. */
 int nk_pin_link_parse(const char *pin, char *device, enum nk_hook *hook, char *attachment);

@@ -119,6 +119,7 @@ static unsigned weight(const struct nk_run *run, size_t i)
 
 	switch ((enum nk_op_kind)op->kind) {
 	case NK_OP_ATTACH:
+	case NK_OP_MOVE:
 	case NK_OP_DETACH:
 		return WEIGHT_CHAIN;
 	case NK_OP_DELETE:
@@ -247,15 +248,20 @@ static void run_bpf(struct nk_run *run, size_t i)
 	struct nk_run_device *d = nk_run_device(run, i);
 	struct nk_bpf *bpf = run->w->bpf;
 	struct nk_error err = {};
-	uint32_t link_id;
+	uint64_t *revision = &d->revision[op->hook];
 	int r;
 
+	/* The chain as it was compared; what was done to it in this plan is counted on. */
+	if (!d->touched[op->hook])
+		*revision = op->att.revision;
 	if (op->kind == NK_OP_ATTACH)
-		r = nk_bpf_attach(bpf, op->name, d->ifindex, op->hook, op->att.name, op->att.program, op->att.before_link, &link_id, &err);
+		r = nk_bpf_attach(bpf, op->name, d->ifindex, op->hook, op->att.name, op->att.program, op->att.before_prog, revision, &err);
 	else if (op->kind == NK_OP_UPDATE)
-		r = nk_bpf_update(bpf, op->name, op->hook, op->att.name, op->att.program, op->att.old_prog, &err);
+		r = nk_bpf_update(bpf, op->name, op->hook, op->att.name, op->att.program, op->att.old_prog, revision, &err);
+	else if (op->kind == NK_OP_MOVE)
+		r = nk_bpf_move(bpf, op->name, d->ifindex, op->hook, op->att.name, op->att.before_prog, revision, &err);
 	else
-		r = nk_bpf_detach(bpf, op->name, op->hook, op->att.name, &err);
+		r = nk_bpf_detach(bpf, op->name, op->hook, op->att.name, revision, &err);
 	d->touched[op->hook] = true;
 	if (r < 0) {
 		struct nk_failure f = { .error = err };
@@ -321,6 +327,7 @@ static void run_op(struct nk_run *run, size_t i)
 		break;
 	case NK_OP_ATTACH:
 	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
 	case NK_OP_DETACH:
 		run_bpf(run, i);
 		break;

@@ -55,6 +55,7 @@ static bool done_anyway(enum nk_op_kind kind, int error)
 	case NK_OP_ROUTE_ADD:
 	case NK_OP_ATTACH:
 	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
 	case NK_OP_DETACH:
 	case NK_OP_OPEN:
 		return false;
@@ -438,6 +439,7 @@ static struct nl_msg *message_of(const struct nk_run *run, size_t i)
 	case NK_OP_CREATE:
 	case NK_OP_ATTACH:
 	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
 	case NK_OP_DETACH:
 		break;
 	}
@@ -497,6 +499,7 @@ static bool is_visit(const struct nk_run *run, size_t i)
 	case NK_OP_CREATE:
 	case NK_OP_ATTACH:
 	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
 	case NK_OP_DETACH:
 		return false;
 	}

@@ -18,6 +18,7 @@ struct nk_run_device {
 	bool raise;           /* created in this plan, and the peer, which the kernel leaves down, is to go up */
 	int netns;            /* descriptor of the peer's namespace while it is kept open, else -1 */
 	bool touched[NK_HOOKS]; /* chain changed and not yet read back */
+	uint64_t revision[NK_HOOKS]; /* of the chain once touched, if nobody else changes it; 0: not known */
 };
 
 struct nk_run {

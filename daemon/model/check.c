@@ -4,6 +4,7 @@
  * device, the manager nk_document_check when a change is applied to the working document. Nothing here asks the kernel: what
  * only the kernel can tell becomes a condition, not a refusal.
  */
+#include "daemon/model/chain_order.h"
 #include "daemon/model/document.h"
 
 #include <arpa/inet.h>
@@ -222,6 +223,94 @@ static void check_attachment_names(struct report *r, const struct nk_device *d)
 			    "another attachment of this device is named %s: give them different names", sorted[i]->name);
 }
 
+/* One list of anchors of attachment i: "before" or "after". */
+static void check_anchors(struct report *r, const struct nk_device *d, uint32_t i, const char *member)
+{
+	const struct nk_attachment *a = &d->attachments[i];
+	bool before = !strcmp(member, "before");
+	const struct nk_anchor *anchors = before ? a->before : a->after;
+	uint32_t n = before ? a->n_before : a->n_after;
+	char text[NK_ANCHOR_STRLEN];
+
+	for (uint32_t k = 0; k < n; k++) {
+		bool named = anchors[k].kind == NK_ANCHOR_NAME, known = !named;
+
+		for (uint32_t j = 0; j < d->n_attachments; j++)
+			known = known || (d->attachments[j].hook == a->hook && !strcmp(d->attachments[j].name, anchors[k].text));
+		at(r, "/attachments/%u/%s/%u", i, member, k);
+		if (named && !strcmp(anchors[k].text, a->name))
+			say(r, "%s can't stand %s itself: name another attachment", a->name, member);
+		else if (!known)
+			say(r, "no attachment %s is at hook %s of this device: name one that is, or a program of somebody else by "
+			    "\"id\", \"tag\" or \"pin\"", anchors[k].text, nk_hook_name(a->hook));
+		else if (!named && (before ? a->last : a->first))
+			say(r, "%s is \"%s\", and so stands %s all programs of others: leave one of the two out", a->name,
+			    before ? "last" : "first", before ? "after" : "before");
+		for (uint32_t j = 0; j < k; j++)
+			if (!nk_anchor_cmp(&anchors[j], &anchors[k])) {
+				say(r, "%s stands twice in this list: remove one", nk_anchor_format(&anchors[k], text, sizeof(text)));
+				break;
+			}
+	}
+}
+
+/* Where a demand is written down. */
+static void at_demand(struct report *r, const struct nk_device *d, const struct nk_attachment *who, const struct nk_chain_demand *demand)
+{
+	uint32_t i = (uint32_t)(who - d->attachments);
+
+	switch (demand->kind) {
+	case NK_DEMAND_BEFORE:
+		at(r, "/attachments/%u/before/%u", i, demand->index);
+		break;
+	case NK_DEMAND_AFTER:
+		at(r, "/attachments/%u/after/%u", i, demand->index);
+		break;
+	case NK_DEMAND_FIRST:
+		at(r, "/attachments/%u/first", i);
+		break;
+	case NK_DEMAND_LAST:
+		at(r, "/attachments/%u/last", i);
+		break;
+	}
+}
+
+/* Attachments that each have to stand before the next, round and round: told with all their names. */
+static void check_order(struct report *r, const struct nk_device *d, enum nk_hook hook)
+{
+	const struct nk_attachment *want[NK_CHAIN_MAX];
+	struct nk_chain_demand circle[NK_CHAIN_MAX];
+	char names[sizeof(r->problem.text) / 2];
+	uint32_t n = 0, length, used = 0, named = 0;
+
+	for (uint32_t i = 0; i < d->n_attachments; i++)
+		if (d->attachments[i].hook == hook)
+			want[n++] = &d->attachments[i];
+	length = nk_chain_circle(want, n, circle);
+	if (!length)
+		return;
+	for (; named < length && used < sizeof(names) - NK_NAME_MAX - sizeof(" before "); named++)
+		used += (uint32_t)snprintf(names + used, sizeof(names) - used, "%s before ", want[circle[named].from]->name);
+	snprintf(names + used, sizeof(names) - used, "%s", named < length ? "…" : want[circle[0].from]->name);
+	at_demand(r, d, want[circle[0].who], &circle[0]);
+	say(r, "the attachments can't stand in any order: %s. Take one of these demands back", names);
+}
+
+/* What attachments say of their places. */
+static void check_places(struct report *r, const struct nk_device *d)
+{
+	size_t before = r->n;
+
+	for (uint32_t i = 0; i < d->n_attachments; i++) {
+		if (d->attachments[i].first && d->attachments[i].last)
+			say(at(r, "/attachments/%u/last", i), "%s is \"first\" already: leave one of the two out", d->attachments[i].name);
+		check_anchors(r, d, i, "before");
+		check_anchors(r, d, i, "after");
+	}
+	for (int hook = 0; hook < NK_HOOKS && r->n == before; hook++)
+		check_order(r, d, (enum nk_hook)hook);
+}
+
 static void check_attachments(struct report *r, const struct nk_device *d)
 {
 	uint32_t n[NK_HOOKS] = { 0 };
@@ -243,6 +332,7 @@ static void check_attachments(struct report *r, const struct nk_device *d)
 			}
 	}
 	check_attachment_names(r, d);
+	check_places(r, d);
 }
 
 size_t nk_device_check(const struct nk_device *d, const char *prefix, nk_problem_fn fn, void *arg)

@@ -4,6 +4,7 @@
  * What the parts of diff share: one comparison on its way. diff.c decides what becomes of the device, diff_chain.c compares the hooks,
  * diff_end.c the settings, addresses and routes of the ends. Nobody else includes this.
  */
+#include "daemon/model/chain_order.h"
 #include "daemon/model/plan.h"
 
 struct nk_diff {
@@ -23,6 +24,7 @@ struct nk_diff_hook {
 	const struct nk_attachment *want[NK_CHAIN_MAX];
 	uint32_t id[NK_CHAIN_MAX]; /* of the program, 0 while it is not loaded */
 	int32_t at[NK_CHAIN_MAX];  /* place in the observed chain, -1 if missing */
+	struct nk_chain_goal goal; /* what the chain is to be; its entries' `want` are places in these lists */
 	bool required_missing;
 	bool rebuild;              /* can't be put right while packets pass */
 };

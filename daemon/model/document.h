@@ -79,7 +79,8 @@ typedef void (*nk_problem_fn)(const struct nk_problem *p, void *arg);
  * Check one device by itself: all that needs no other object (MAC only in L2, no peer's settings in single mode, a gateway that is
  * on link through one of the same end's addresses or routes unless onlink, src among the end's addresses, no two routes
  * with one key, no address twice, at most NK_CHAIN_MAX attachments a hook, attachment names unique in the device, one
- * program at most once a hook, hook netkit/peer only with a peer, both ends' names different when they share a namespace, IPv6
+ * program at most once a hook, what attachments say of each other leaves an order (chain_order.h) and names attachments of the same
+ * hook, hook netkit/peer only with a peer, both ends' names different when they share a namespace, IPv6
  * needs an MTU of 1280, at most NK_ADDRS_MAX addresses and NK_ROUTES_MAX routes an end). prefix is put before each pointer.
  * Pointers tell places in the device's lists as they are: call it before nk_device_normalise sorts them. Returns the number
  * of problems, each told to fn.

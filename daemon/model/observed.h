@@ -38,11 +38,13 @@ struct nk_obs_end {
 struct nk_obs_link {
 	uint32_t link_id; /* 0: attached by descriptor */
 	uint32_t prog_id;
+	uint8_t tag[8];         /* foreign: the program's, as anchors name it; else zero */
 	char name[NK_NAME_MAX]; /* our attachment's name, from its pin; empty: foreign */
 };
 
 struct nk_obs_chain {
 	uint32_t n;
+	uint64_t revision; /* the kernel's count of changes when it was read; 0: not known (of an empty chain it tells a wrong one) */
 	struct nk_obs_link *links; /* owned */
 };
 

@@ -120,6 +120,8 @@ const char *nk_op_name(enum nk_op_kind k)
 		return "attach";
 	case NK_OP_UPDATE:
 		return "update";
+	case NK_OP_MOVE:
+		return "move";
 	case NK_OP_DETACH:
 		return "detach";
 	case NK_OP_OPEN:
@@ -262,8 +264,15 @@ char *nk_op_describe(const struct nk_op *op, char *buf, size_t size)
 		break;
 	case NK_OP_ATTACH:
 		append(&t, " %s (program %s) at %s of %s", op->att.name, op->att.program, nk_hook_name(op->hook), op->name);
-		if (op->att.before_link)
-			append(&t, ", before link %u", op->att.before_link);
+		if (op->att.before_prog)
+			append(&t, ", before program %u", op->att.before_prog);
+		break;
+	case NK_OP_MOVE:
+		append(&t, " %s at %s of %s ", op->att.name, nk_hook_name(op->hook), op->name);
+		if (op->att.before_prog)
+			append(&t, "before program %u", op->att.before_prog);
+		else
+			append(&t, "to the end");
 		break;
 	case NK_OP_UPDATE:
 		append(&t, " %s (to program %s) at %s of %s", op->att.name, op->att.program, nk_hook_name(op->hook), op->name);

@@ -10,7 +10,7 @@
  *   delete     pairs that go, in one request by group; then their pins
  *   load       programs
  *   create     pairs, primary down
- *   attach     new links in their place, programs exchanged in place
+ *   attach     programs exchanged in place, links moved, new links in their place
  *   configure  both ends: names, sizes, policies, addresses, the peer's link and routes
  *   detach     links that go: after attach, so that a live device never has neither
  *   open       the primary goes up, after the executor has read both chains back
@@ -51,6 +51,7 @@ enum nk_op_kind {
 	NK_OP_ROUTE_DEL,
 	NK_OP_ATTACH,
 	NK_OP_UPDATE,   /* exchange the program of a link in place */
+	NK_OP_MOVE,     /* a link to another place of its chain, its program never away */
 	NK_OP_DETACH,
 	NK_OP_OPEN,     /* primary up, with its ifalias, once both chains are confirmed */
 };
@@ -84,9 +85,10 @@ struct nk_op {
 		struct {
 			char name[NK_NAME_MAX];
 			char program[NK_NAME_MAX];
-			uint32_t before_link; /* ATTACH: id of our link that must come after this one; 0: append */
-			uint32_t link_id;     /* UPDATE, DETACH */
+			uint32_t before_prog; /* ATTACH, MOVE: id of the program that must come right after this one; 0: at the end */
+			uint32_t link_id;     /* UPDATE, MOVE, DETACH */
 			uint32_t old_prog;    /* UPDATE: id, for compare-and-swap */
+			uint64_t revision;    /* of the chain that was compared, see struct nk_obs_chain */
 		} att;
 	};
 };
@@ -120,6 +122,8 @@ enum nk_verdict {
 struct nk_diff_env {
 	/* Kernel id of a loaded program of the document; 0 while it is not loaded. */
 	uint32_t (*prog_id)(const char *program, void *arg);
+	/* Kernel id of a program that is pinned, itself or its link, at a path that an attachment names; 0: there is none. */
+	uint32_t (*pin_prog)(const char *path, void *arg);
 	void *arg;
 };
 
@@ -142,9 +146,12 @@ struct nk_diff_env {
  *    prefix length) makes an operation fail, so that the condition has the kernel's own words; it is the last of the device.
  *  - settings that d does not name are never in an operation.
  *  - a lost attachment: ATTACH in its place; with required, CLOSE before and OPEN after.
- *  - where a chain can't be put right one step at a time (our links in another order than d's, a program that would stand in it
- *    twice meanwhile, no room for the new before the old is gone): CLOSE, DETACH what is misplaced, ATTACH, OPEN. These
- *    DETACH are of the attach phase.
+ *  - our links in another order than chain_order.h has it: MOVE, as few as will do, in an order in which no two programs change
+ *    places that keep their order in the end.
+ *  - where a chain can't be put right one step at a time (a program that would stand in it twice meanwhile, no room for the new
+ *    before the old is gone, or for a link on its move): CLOSE, DETACH what is misplaced, ATTACH, OPEN. These DETACH are of the attach
+ *    phase.
+ *  - what attachments say of foreign programs that aren't there is left out, and no difference: nk_diff_unmet tells.
  *  - a primary that is down: OPEN last, and all its routes after it. CLOSE flushes its routes and IPv6 addresses: they are put
  *    back.
  *  - nk_plan with d and an o that equals d is empty, verdict OK.
@@ -153,6 +160,13 @@ struct nk_diff_env {
  */
 int nk_diff(const struct nk_device *d, const struct nk_obs_device *o, const struct nk_diff_env *env, struct nk_plan *plan,
 	    enum nk_verdict *ret_verdict);
+
+/*
+ * What attachments of d say of foreign programs and can't be met in o now, as a sentence: true if there is any. The chains of o are
+ * known. *ret_pin: one of a pin is among them, and no event will tell when it appears.
+ */
+bool nk_diff_unmet(const struct nk_device *d, const struct nk_obs_device *o, const struct nk_diff_env *env, char *buf, size_t size,
+		   bool *ret_pin);
 
 const char *nk_verdict_name(enum nk_verdict v);
 const char *nk_op_name(enum nk_op_kind k);

@@ -50,6 +50,8 @@ struct nk_device *nk_device_unref(const struct nk_device *d)
 		free(own->end[i].addrs);
 		free(own->end[i].routes);
 	}
+	for (uint32_t i = 0; i < own->n_attachments; i++)
+		nk_attachment_clear(&own->attachments[i]);
 	free(own->attachments);
 	nk_netns_clear(&own->netns);
 	free(own);
@@ -81,6 +83,20 @@ struct nk_program *nk_program_unref(const struct nk_program *p)
 	return NULL;
 }
 
+static void clear_anchors(struct nk_anchor *anchors, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		free(anchors[i].text);
+	free(anchors);
+}
+
+void nk_attachment_clear(struct nk_attachment *a)
+{
+	clear_anchors(a->before, a->n_before);
+	clear_anchors(a->after, a->n_after);
+	memset(a, 0, sizeof(*a));
+}
+
 static int compare_prefixes(const void *a, const void *b)
 {
 	return nk_prefix_cmp(a, b);
@@ -89,6 +105,11 @@ static int compare_prefixes(const void *a, const void *b)
 static int compare_routes(const void *a, const void *b)
 {
 	return nk_route_cmp(a, b);
+}
+
+static int compare_anchors(const void *a, const void *b)
+{
+	return nk_anchor_cmp(a, b);
 }
 
 static void normalise_end(struct nk_end *e)
@@ -121,6 +142,14 @@ void nk_device_normalise(struct nk_device *d)
 		d->tailroom = 0;
 	for (size_t i = 0; i < NK_ENDS; i++)
 		normalise_end(&d->end[i]);
+	for (uint32_t i = 0; i < d->n_attachments; i++) {
+		struct nk_attachment *a = &d->attachments[i];
+
+		if (a->n_before > 1)
+			qsort(a->before, a->n_before, sizeof(*a->before), compare_anchors);
+		if (a->n_after > 1)
+			qsort(a->after, a->n_after, sizeof(*a->after), compare_anchors);
+	}
 }
 
 static bool end_equal(const struct nk_end *a, const struct nk_end *b)
@@ -140,10 +169,22 @@ static bool end_equal(const struct nk_end *a, const struct nk_end *b)
 	return true;
 }
 
+static bool anchors_equal(const struct nk_anchor *a, uint32_t n_a, const struct nk_anchor *b, uint32_t n_b)
+{
+	if (n_a != n_b)
+		return false;
+	for (uint32_t i = 0; i < n_a; i++)
+		if (nk_anchor_cmp(&a[i], &b[i]))
+			return false;
+	return true;
+}
+
 static bool attachment_equal(const struct nk_attachment *a, const struct nk_attachment *b)
 {
 	return !strcmp(a->name, b->name) && !strcmp(a->program, b->program) && a->hook == b->hook &&
-	       a->required == b->required;
+	       a->required == b->required && a->first == b->first && a->last == b->last && a->priority == b->priority &&
+	       anchors_equal(a->before, a->n_before, b->before, b->n_before) &&
+	       anchors_equal(a->after, a->n_after, b->after, b->n_after);
 }
 
 bool nk_device_equal(const struct nk_device *a, const struct nk_device *b)
@@ -263,6 +304,18 @@ int nk_route_cmp(const struct nk_route *a, const struct nk_route *b)
 	if (!r)
 		r = nk_ip_cmp(&a->src, &b->src);
 	return r ? r : compare_numbers(a->onlink, b->onlink);
+}
+
+int nk_anchor_cmp(const struct nk_anchor *a, const struct nk_anchor *b)
+{
+	int r;
+
+	if (a->kind != b->kind)
+		return compare_numbers(a->kind, b->kind);
+	r = compare_numbers(a->id, b->id);
+	if (!r)
+		r = memcmp(a->tag, b->tag, sizeof(a->tag));
+	return r || !a->text || !b->text ? r : strcmp(a->text, b->text);
 }
 
 bool nk_route_same_key(const struct nk_route *a, const struct nk_route *b)
@@ -406,4 +459,27 @@ const char *nk_hook_name(enum nk_hook hook)
 		return "netkit/peer";
 	}
 	return "?";
+}
+
+char *nk_anchor_format(const struct nk_anchor *a, char *buf, size_t size)
+{
+	char tag[2 * sizeof(a->tag) + 1];
+
+	switch ((enum nk_anchor_kind)a->kind) {
+	case NK_ANCHOR_NAME:
+		snprintf(buf, size, "%s", a->text);
+		break;
+	case NK_ANCHOR_ID:
+		snprintf(buf, size, "program %u", a->id);
+		break;
+	case NK_ANCHOR_TAG:
+		for (size_t i = 0; i < sizeof(a->tag); i++)
+			snprintf(tag + 2 * i, 3, "%02x", a->tag[i]);
+		snprintf(buf, size, "tag %s", tag);
+		break;
+	case NK_ANCHOR_PIN:
+		snprintf(buf, size, "pin %s", a->text);
+		break;
+	}
+	return buf;
 }

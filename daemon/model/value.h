@@ -98,12 +98,31 @@ struct nk_netns {
 	char boot_id[37]; /* PID, ID: the boot in which number means something; empty until accepted */
 };
 
-/* A program at a hook. The place in the chain is the place in the device's list; before/after would stand here. */
+/* What an attachment stands before or after: another attachment of the same hook, or a program that somebody else put there. */
+enum nk_anchor_kind {
+	NK_ANCHOR_NAME, /* an attachment */
+	NK_ANCHOR_ID,   /* foreign: the program's kernel id */
+	NK_ANCHOR_TAG,  /* foreign: the kernel's digest of its instructions; several programs may have one */
+	NK_ANCHOR_PIN,  /* foreign: where the program, or its link, is pinned */
+};
+
+struct nk_anchor {
+	uint8_t kind;   /* enum nk_anchor_kind */
+	uint8_t tag[8]; /* TAG */
+	uint32_t id;    /* ID */
+	char *text;     /* NAME, PIN: owned */
+};
+
+/* A program at a hook, with its place in the chain (chain_order.h says what the members make of it together). */
 struct nk_attachment {
 	char name[NK_NAME_MAX];
 	char program[NK_NAME_MAX]; /* name of a program in the same document */
 	uint8_t hook;              /* enum nk_hook */
 	bool required;             /* close the device while it is not attached */
+	bool first, last;          /* before, or after, all that aren't; foreign programs too */
+	int32_t priority;          /* smaller stands earlier */
+	uint32_t n_before, n_after;
+	struct nk_anchor *before, *after; /* owned, sorted by nk_anchor_cmp */
 };
 
 /* A netkit pair, named by its primary. Counted, immutable; free with nk_device_unref. */
@@ -167,7 +186,10 @@ static inline const char *nk_device_name(const struct nk_device *d)
 	return d->end[NK_PRIMARY].name;
 }
 
-/* Sort the lists of both ends and zero what is not set, so that equal documents are equal values. */
+/* Free what an attachment owns and zero it. */
+void nk_attachment_clear(struct nk_attachment *a);
+
+/* Sort the lists of both ends and of the attachments and zero what is not set, so that equal documents are equal values. */
 void nk_device_normalise(struct nk_device *d);
 
 /* Equal in all that the document says. */
@@ -182,6 +204,7 @@ int nk_netns_copy(struct nk_netns *to, const struct nk_netns *from);
 int nk_ip_cmp(const struct nk_ip *a, const struct nk_ip *b);
 int nk_prefix_cmp(const struct nk_prefix *a, const struct nk_prefix *b);
 int nk_route_cmp(const struct nk_route *a, const struct nk_route *b);
+int nk_anchor_cmp(const struct nk_anchor *a, const struct nk_anchor *b);
 /* Same kernel key (destination, metric): two such routes cannot stand side by side. */
 bool nk_route_same_key(const struct nk_route *a, const struct nk_route *b);
 
@@ -208,3 +231,7 @@ const char *nk_name_problem(const char *name);
 
 /* The hook's name on the socket: libbpf's section name, "netkit/primary". */
 const char *nk_hook_name(enum nk_hook hook);
+
+/* An anchor as a person reads it: "acct", "program 12", "tag 0123456789abcdef", "pin /sys/fs/bpf/x". Cut where it ends; returns buf. */
+#define NK_ANCHOR_STRLEN 160
+char *nk_anchor_format(const struct nk_anchor *a, char *buf, size_t size);

@@ -92,25 +92,6 @@ static void random_settings(struct rng *r, struct nk_end *e)
 	e->gso_ipv4_max = rng_one_in(r, 2) ? 30000 : 200000;
 }
 
-static void count_problem(const struct nk_problem *p, void *arg)
-{
-	(void)p;
-	(void)arg;
-}
-
-/* Wrong routes are left out, the last first, until the rest is right. */
-static void drop_wrong_routes(struct nk_device *d)
-{
-	while (nk_device_check(d, "", count_problem, NULL) > 0) {
-		if (d->end[NK_PEER].n_routes)
-			d->end[NK_PEER].n_routes--;
-		else if (d->end[NK_PRIMARY].n_routes)
-			d->end[NK_PRIMARY].n_routes--;
-		else
-			abort();
-	}
-}
-
 static void random_lists(struct rng *r, struct nk_end *e, uint32_t size)
 {
 	uint32_t n = rng_below(r, size < 4 ? size + 1 : 5);
@@ -134,6 +115,105 @@ static void random_lists(struct rng *r, struct nk_end *e, uint32_t size)
 		e->routes[i] = random_route(r, e->n_addrs ? &e->addrs[rng_below(r, e->n_addrs)].ip : NULL);
 }
 
+static struct nk_anchor random_anchor(struct rng *r, const struct nk_device *d)
+{
+	struct nk_anchor a = { .kind = (uint8_t)rng_below(r, 4) };
+	uint32_t foreign = 1000 + rng_below(r, 8);
+	char text[NK_NAME_MAX];
+
+	switch ((enum nk_anchor_kind)a.kind) {
+	case NK_ANCHOR_NAME:
+		a.text = strdup(d->attachments[rng_below(r, d->n_attachments)].name);
+		break;
+	case NK_ANCHOR_ID:
+		a.id = foreign;
+		break;
+	case NK_ANCHOR_TAG:
+		a.tag[0] = (uint8_t)(foreign / 4);
+		break;
+	case NK_ANCHOR_PIN:
+		snprintf(text, sizeof(text), "/p%u", foreign);
+		a.text = strdup(text);
+		break;
+	}
+	return a;
+}
+
+static void clear_places(struct nk_device *d)
+{
+	for (uint32_t i = 0; i < d->n_attachments; i++) {
+		struct nk_attachment *a = &d->attachments[i], plain = *a;
+
+		plain.before = plain.after = NULL;
+		plain.n_before = plain.n_after = 0;
+		plain.first = plain.last = false;
+		plain.priority = 0;
+		nk_attachment_clear(a);
+		*a = plain;
+	}
+}
+
+static void count_problem(const struct nk_problem *p, void *arg)
+{
+	(void)p;
+	++*(uint32_t *)arg;
+}
+
+static uint32_t problems(const struct nk_device *d)
+{
+	uint32_t n = 0;
+
+	nk_device_check(d, "", count_problem, &n);
+	return n;
+}
+
+/* Wrong routes are left out, the last first, until the rest is right. */
+static void drop_wrong_routes(struct nk_device *d)
+{
+	/* An attachment that others name may be gone. */
+	if (problems(d) > 0)
+		clear_places(d);
+	while (problems(d) > 0) {
+		if (d->end[NK_PEER].n_routes)
+			d->end[NK_PEER].n_routes--;
+		else if (d->end[NK_PRIMARY].n_routes)
+			d->end[NK_PRIMARY].n_routes--;
+		else
+			abort();
+	}
+}
+
+/* What attachments say of their places, kept one by one as long as an order remains. The routes are right already. */
+static void random_places(struct rng *r, struct nk_device *d)
+{
+	clear_places(d);
+	for (uint32_t n = rng_below(r, 2 * d->n_attachments + 1); n > 0; n--) {
+		struct nk_attachment *a = &d->attachments[rng_below(r, d->n_attachments)];
+		bool before = rng_one_in(r, 2), *end;
+		struct nk_anchor **list = before ? &a->before : &a->after;
+		uint32_t *count = before ? &a->n_before : &a->n_after, was = problems(d);
+
+		switch (rng_below(r, 6)) {
+		case 0:
+			a->priority = (int32_t)rng_below(r, 3) - 1;
+			break;
+		case 1:
+			end = before ? &a->first : &a->last;
+			*end = true;
+			if (problems(d) > was)
+				*end = false;
+			break;
+		default:
+			*list = reallocarray(*list, *count + 1, sizeof(**list));
+			if (!*list)
+				abort();
+			(*list)[(*count)++] = random_anchor(r, d);
+			if (problems(d) > was)
+				free((*list)[--*count].text);
+		}
+	}
+}
+
 static void random_attachments(struct rng *r, struct nk_device *d, uint32_t size)
 {
 	uint32_t n = rng_below(r, size < 4 ? size + 1 : 5);
@@ -141,6 +221,7 @@ static void random_attachments(struct rng *r, struct nk_device *d, uint32_t size
 	/* Neighbours in these sequences are different, so no program is twice at a hook and no name twice in the device. */
 	uint32_t step = rng_one_in(r, 2) ? 1 : 3;
 
+	clear_places(d);
 	free(d->attachments);
 	d->attachments = list(n + 1, sizeof(*d->attachments));
 	d->n_attachments = n;
@@ -185,8 +266,24 @@ struct nk_device *generate_device(struct rng *r, uint32_t size)
 	d->headroom = 32;
 	random_attachments(r, d, size);
 	drop_wrong_routes(d);
+	if (rng_one_in(r, 2))
+		random_places(r, d);
 	nk_device_normalise(d);
 	return d;
+}
+
+static void copy_anchors(struct nk_anchor **list, uint32_t n)
+{
+	const struct nk_anchor *from = *list;
+
+	*list = calloc(n + 1, sizeof(**list));
+	if (!*list)
+		abort();
+	for (uint32_t i = 0; i < n; i++) {
+		(*list)[i] = from[i];
+		if (from[i].text && !((*list)[i].text = strdup(from[i].text)))
+			abort();
+	}
 }
 
 static struct nk_device *clone(const struct nk_device *d)
@@ -208,6 +305,10 @@ static struct nk_device *clone(const struct nk_device *d)
 	}
 	c->attachments = list(c->n_attachments + 1, sizeof(*c->attachments));
 	memcpy(c->attachments, d->attachments, c->n_attachments * sizeof(*c->attachments));
+	for (uint32_t i = 0; i < c->n_attachments; i++) {
+		copy_anchors(&c->attachments[i].before, c->attachments[i].n_before);
+		copy_anchors(&c->attachments[i].after, c->attachments[i].n_after);
+	}
 	return c;
 }
 
@@ -239,7 +340,7 @@ static void vary_attachments(struct rng *r, struct nk_device *d)
 		strcpy(d->attachments[rng_below(r, n)].program, "p4");
 		break;
 	case 3: /* one less */
-		d->n_attachments--;
+		nk_attachment_clear(&d->attachments[--d->n_attachments]);
 		break;
 	}
 }
@@ -271,7 +372,11 @@ struct nk_device *generate_variant(struct rng *r, const struct nk_device *d, uin
 		e->policy = !e->policy;
 		random_attachments(r, c, size);
 	}
+	if (rng_one_in(r, 2))
+		clear_places(c);
 	drop_wrong_routes(c);
+	if (rng_one_in(r, 2))
+		random_places(r, c);
 	nk_device_normalise(c);
 	return c;
 }
@@ -319,7 +424,7 @@ static void drift_chain(struct rng *r, struct world *w)
 			world_link_remove(w, hook, at);
 		break;
 	case 1: /* somebody else attaches; now and then one of our programs */
-		world_link_insert(w, hook, at, "", rng_one_in(r, 8) ? 100 + rng_below(r, 4) : 1000 + rng_below(r, 100));
+		world_link_insert(w, hook, at, "", rng_one_in(r, 8) ? 100 + rng_below(r, 4) : 1000 + rng_below(r, 8));
 		break;
 	case 2: /* a link of ours that nobody wants any more */
 		world_link_insert(w, hook, at, name, 100 + rng_below(r, WORLD_PROGRAMS));
@@ -413,7 +518,7 @@ static void drift(struct rng *r, struct world *w)
 /* The state after a run of all operations for d, as far as they go. */
 static void build(struct world *w, const struct nk_device *d)
 {
-	const struct nk_diff_env env = { world_prog_id, w };
+	const struct nk_diff_env env = { world_prog_id, world_pin_prog, w };
 	struct nk_plan plan = { 0 };
 	enum nk_verdict verdict;
 

@@ -40,7 +40,7 @@ static void observed_devices(void **state)
 {
 	struct nk_obs_addr addr = {.ours = true};
 	struct nk_obs_route route = {.r = {.metric = 1024}};
-	struct nk_obs_link links[] = {{7, 8, "acct"}, {0, 9, ""}};
+	struct nk_obs_link links[] = {{.link_id = 7, .prog_id = 8, .name = "acct"}, {.prog_id = 9}};
 	struct nk_obs_device o = {
 		.owner = "web-1", .marked = true, .mode = NK_MODE_L2, .peer_in_place = true, .chains_known = true,
 		.end = {
@@ -49,7 +49,7 @@ static void observed_devices(void **state)
 			 .n_addrs = 1, .addrs = &addr, .n_routes = 1, .routes = &route},
 			{.ifindex = 2, .name = "eth0"},
 		},
-		.chain = {[NK_HOOK_NETKIT_PEER] = {2, links}},
+		.chain = {[NK_HOOK_NETKIT_PEER] = {.n = 2, .links = links}},
 	};
 	struct nk_view_device v = {.name = "web-1", .unclaimed = true, .observed = &o, .condition = {.state = NK_STATE_READY}};
 

@@ -41,7 +41,7 @@ static struct world empty_world(void)
 /* The plan as text, one operation a line, run on the way; checks the verdict. The text is good until the next call. */
 static const char *happens(const struct nk_device *d, struct world *w, enum nk_verdict expected)
 {
-	const struct nk_diff_env env = { world_prog_id, w };
+	const struct nk_diff_env env = { world_prog_id, world_pin_prog, w };
 	static char text[4096];
 	struct nk_plan plan = { 0 };
 	enum nk_verdict verdict;
@@ -112,7 +112,7 @@ static void a_lost_link_comes_back_in_its_place(void **state)
 	struct world w = real(d);
 
 	world_link_remove(&w, NK_HOOK_NETKIT_PEER, 0);
-	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach acct (program p0) at netkit/peer of web-1, before link 4\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach acct (program p0) at netkit/peer of web-1, before program 101\n");
 	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
 	finish(d, &w);
 }
@@ -148,7 +148,7 @@ static void a_program_is_exchanged_in_place(void **state)
 	finish(d, &w);
 }
 
-static void another_order_is_made_while_closed(void **state)
+static void another_order_is_made_while_packets_pass(void **state)
 {
 	struct nk_device *d = web();
 	struct world w = real(d);
@@ -156,6 +156,51 @@ static void another_order_is_made_while_closed(void **state)
 
 	d->attachments[0] = d->attachments[1];
 	d->attachments[1] = first;
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "move acct at netkit/peer of web-1 to the end\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	finish(d, &w);
+}
+
+/* The sentence about what can't be met, or "". Good until the next call. */
+static const char *unmet(const struct nk_device *d, struct world *w, bool *ret_pin)
+{
+	const struct nk_diff_env env = { world_prog_id, world_pin_prog, w };
+	static char text[300];
+
+	return nk_diff_unmet(d, &w->o, &env, text, sizeof(text), ret_pin) ? text : "";
+}
+
+static void a_program_of_somebody_else_takes_its_side(void **state)
+{
+	struct nk_device *d = web();
+	struct nk_attachment *fw = &d->attachments[1];
+	struct world w;
+	bool pin;
+
+	fw->after = calloc(2, sizeof(*fw->after));
+	fw->n_after = 2;
+	fw->after[0] = (struct nk_anchor){ .kind = NK_ANCHOR_ID, .id = 999 };
+	fw->after[1] = (struct nk_anchor){ .kind = NK_ANCHOR_PIN, .text = strdup("/p1001") };
+	w = real(d); /* in their order, as if nothing was said */
+	assert_string_equal(unmet(d, &w, &pin), "attachment fw is in the chain, but not where it should be: program 999 is not there (and 1 "
+						"more)");
+	assert_true(pin);
+	world_link_insert(&w, NK_HOOK_NETKIT_PEER, 2, "", 999);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "move fw at netkit/peer of web-1 to the end\n");
+	world_link_insert(&w, NK_HOOK_NETKIT_PEER, 0, "", 1001);
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	assert_string_equal(unmet(d, &w, &pin), "");
+	finish(d, &w);
+}
+
+static void an_order_that_needs_a_full_chain_is_made_while_closed(void **state)
+{
+	struct nk_device *d = web();
+	struct world w = real(d);
+
+	for (uint32_t i = 2; i < NK_CHAIN_MAX; i++)
+		world_link_insert(&w, NK_HOOK_NETKIT_PEER, i, "", 1000 + i);
+	d->attachments[1].first = true;
 	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "close web-1\n"
 							       "detach acct at netkit/peer of web-1\n"
 							       "attach acct (program p0) at netkit/peer of web-1\n"
@@ -371,7 +416,9 @@ int main(void)
 		cmocka_unit_test(a_lost_link_comes_back_in_its_place),
 		cmocka_unit_test(a_lost_required_link_closes_the_device),
 		cmocka_unit_test(a_program_is_exchanged_in_place),
-		cmocka_unit_test(another_order_is_made_while_closed),
+		cmocka_unit_test(another_order_is_made_while_packets_pass),
+		cmocka_unit_test(a_program_of_somebody_else_takes_its_side),
+		cmocka_unit_test(an_order_that_needs_a_full_chain_is_made_while_closed),
 		cmocka_unit_test(a_replacement_is_attached_before_the_old_goes),
 		cmocka_unit_test(two_names_for_one_program_do_not_close_the_device),
 		cmocka_unit_test(a_laxer_policy_comes_with_its_program),

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/model/diff.h"
 #include "generate.h"
 
 #define STATES 1000000
@@ -40,7 +41,7 @@ __attribute__((format(printf, 1, 2))) static bool fails(const char *format, ...)
 
 static bool plan_for(const struct nk_device *d, const struct world *w, struct nk_plan *ret, enum nk_verdict *ret_verdict)
 {
-	const struct nk_diff_env env = { world_prog_id, (void *)w };
+	const struct nk_diff_env env = { world_prog_id, world_pin_prog, (void *)w };
 
 	if (nk_diff(d, w->exists ? &w->o : NULL, &env, ret, ret_verdict) < 0)
 		abort();
@@ -68,10 +69,10 @@ static const struct nk_attachment *attachment_named(const struct nk_device *d, e
 	return NULL;
 }
 
-/* All that is desired, in its order, each with the new program; or with the old one, where the link was exchanged in place. */
+/* All that is desired, each with the new program; or with the old one, where the link was exchanged in place. */
 static bool holds_new(const struct nk_device *d, const struct world *w, const struct nk_obs_chain *old, enum nk_hook hook)
 {
-	uint32_t last = 0, at = 0, unused;
+	uint32_t unused;
 
 	for (uint32_t i = 0; i < d->n_attachments; i++) {
 		const struct nk_attachment *a = &d->attachments[i];
@@ -79,21 +80,20 @@ static bool holds_new(const struct nk_device *d, const struct world *w, const st
 
 		if (a->hook != hook)
 			continue;
-		link = link_named(&w->o.chain[hook], a->name, &at);
+		link = link_named(&w->o.chain[hook], a->name, &unused);
 		before = old ? link_named(old, a->name, &unused) : NULL;
-		if (!link || at < last)
+		if (!link)
 			return false;
 		if (link->prog_id != world_prog_id(a->program, (void *)w) && !(before && before->prog_id == link->prog_id))
 			return false;
-		last = at;
 	}
 	return true;
 }
 
-/* All of ours that was there, in its order, each with its old program or the one desired for it. */
+/* All of ours that was there, each with its old program or the one desired for it. */
 static bool holds_old(const struct nk_device *d, const struct world *w, const struct nk_obs_chain *old, enum nk_hook hook)
 {
-	uint32_t last = 0, at = 0;
+	uint32_t unused;
 
 	for (uint32_t k = 0; k < old->n; k++) {
 		const struct nk_attachment *a = attachment_named(d, hook, old->links[k].name);
@@ -101,13 +101,65 @@ static bool holds_old(const struct nk_device *d, const struct world *w, const st
 
 		if (!old->links[k].name[0])
 			continue;
-		link = link_named(&w->o.chain[hook], old->links[k].name, &at);
-		if (!link || at < last)
+		link = link_named(&w->o.chain[hook], old->links[k].name, &unused);
+		if (!link)
 			return false;
 		if (link->prog_id != old->links[k].prog_id && !(a && link->prog_id == world_prog_id(a->program, (void *)w)))
 			return false;
-		last = at;
 	}
+	return true;
+}
+
+/* The same attachment, or the same foreign program. */
+static bool same_link(const struct nk_obs_link *a, const struct nk_obs_link *b)
+{
+	return a->name[0] ? !strcmp(a->name, b->name) : !b->name[0] && a->prog_id == b->prog_id;
+}
+
+/* Does the chain c hold both, and a before b (1), b before a (-1), or not both (0)? */
+static int order_in(const struct nk_obs_chain *c, const struct nk_obs_link *a, const struct nk_obs_link *b)
+{
+	int32_t at = -1, bt = -1;
+
+	for (uint32_t k = 0; k < c->n; k++) {
+		if (same_link(a, &c->links[k]))
+			at = (int32_t)k;
+		if (same_link(b, &c->links[k]))
+			bt = (int32_t)k;
+	}
+	return at < 0 || bt < 0 ? 0 : at < bt ? 1 : -1;
+}
+
+/* The chain that is to come of `from`, or of a new device: ours by name, foreign ones as they are. */
+static void make_goal(const struct nk_device *d, const struct world *from, bool is_new, enum nk_hook hook, struct nk_obs_chain *ret)
+{
+	static const struct nk_obs_device nothing;
+	const struct nk_diff_env env = { world_prog_id, world_pin_prog, (void *)from };
+	const struct nk_diff x = { .d = d, .o = is_new ? &nothing : &from->o, .env = &env };
+	struct nk_diff_hook h;
+
+	nk_diff_read_hook(&x, hook, &h);
+	ret->links = calloc(h.goal.n + 1, sizeof(*ret->links));
+	if (!ret->links)
+		abort();
+	ret->n = h.goal.n;
+	for (uint32_t k = 0; k < h.goal.n; k++) {
+		const struct nk_chain_entry *e = &h.goal.entry[k];
+
+		if (e->want < 0)
+			ret->links[k] = from->o.chain[hook].links[e->link];
+		else
+			memcpy(ret->links[k].name, h.want[e->want]->name, sizeof(ret->links[k].name));
+	}
+}
+
+/* Any two stand as they did, or as they shall; old NULL: as they shall. */
+static bool in_order(const struct nk_obs_chain *c, const struct nk_obs_chain *old, const struct nk_obs_chain *goal)
+{
+	for (uint32_t i = 0; i < c->n; i++)
+		for (uint32_t k = i + 1; k < c->n; k++)
+			if (order_in(goal, &c->links[i], &c->links[k]) < 0 && !(old && order_in(old, &c->links[i], &c->links[k]) > 0))
+				return false;
 	return true;
 }
 
@@ -141,8 +193,9 @@ static bool required_there(const struct nk_device *d, const struct world *w)
 	return true;
 }
 
-/* untouched: no operation has succeeded yet, so what is wrong is still what was found. */
-static bool safe(const struct nk_device *d, const struct world *w, const struct world *old, bool untouched)
+/* untouched: no operation has succeeded yet, so what is wrong is still what was found. goal: the chains that are to come. */
+static bool safe(const struct nk_device *d, const struct world *w, const struct world *old, const struct nk_obs_chain *goal,
+		 bool untouched)
 {
 	if (w->touched_foreign)
 		return fails("touched what is foreign");
@@ -156,6 +209,8 @@ static bool safe(const struct nk_device *d, const struct world *w, const struct 
 
 		if (!holds_new(d, w, before, hook) && !(before && holds_old(d, w, before, hook)))
 			return fails("a half-built chain at %s", nk_hook_name(hook));
+		if (!in_order(&w->o.chain[hook], before, &goal[hook]))
+			return fails("programs that change places without need at %s", nk_hook_name(hook));
 		if (!policy_safe(d, w, old, hook))
 			return fails("nothing but a policy that passes at %s", nk_hook_name(hook));
 	}
@@ -268,11 +323,33 @@ static bool end_right(const struct nk_end *e, const struct nk_obs_end *o, bool l
 	return true;
 }
 
+/* What is said of other attachments and of foreign programs as a whole; the rest is test_chain_order.c's. */
+static bool places_right(const struct nk_device *d, const struct nk_obs_chain *c, enum nk_hook hook)
+{
+	for (uint32_t k = 0; k < c->n; k++) {
+		const struct nk_attachment *a = attachment_named(d, hook, c->links[k].name);
+
+		for (uint32_t j = 0; a && j < c->n; j++) {
+			const struct nk_attachment *b = attachment_named(d, hook, c->links[j].name);
+
+			if ((a->first && !(b && b->first) && j < k) || (a->last && !(b && b->last) && j > k))
+				return false;
+			for (uint32_t i = 0; b && i < a->n_before; i++)
+				if (a->before[i].kind == NK_ANCHOR_NAME && !strcmp(a->before[i].text, b->name) && j < k)
+					return false;
+			for (uint32_t i = 0; b && i < a->n_after; i++)
+				if (a->after[i].kind == NK_ANCHOR_NAME && !strcmp(a->after[i].text, b->name) && j > k)
+					return false;
+		}
+	}
+	return true;
+}
+
 static bool chain_right(const struct nk_device *d, const struct world *w, enum nk_hook hook)
 {
 	const struct nk_obs_chain *c = &w->o.chain[hook];
 
-	if (!holds_new(d, w, NULL, hook))
+	if (!holds_new(d, w, NULL, hook) || !places_right(d, c, hook))
 		return fails("the chain at %s", nk_hook_name(hook));
 	for (uint32_t k = 0; k < c->n; k++)
 		if (c->links[k].name[0] && !attachment_named(d, hook, c->links[k].name))
@@ -320,11 +397,16 @@ static enum run run(const struct nk_device *d, struct world *w, const struct nk_
 {
 	struct world old = { 0 };
 	enum run result = RUN_DONE;
-	bool untouched = true;
+	struct nk_obs_chain goal[NK_HOOKS] = { 0 };
+	bool untouched = true, is_new = false;
 	char text[200];
 
 	world_mark(w);
 	world_copy(&old, w);
+	for (size_t i = 0; i < plan->n; i++)
+		is_new |= plan->ops[i].kind == NK_OP_CREATE;
+	for (size_t hook = 0; hook < NK_HOOKS; hook++)
+		make_goal(d, &old, is_new, (enum nk_hook)hook, &goal[hook]);
 	for (size_t i = 0; i < plan->n && result == RUN_DONE; i++) {
 		const struct nk_op *op = &plan->ops[i];
 		bool fault = one_in && rng_one_in(faults, one_in);
@@ -333,7 +415,7 @@ static enum run run(const struct nk_device *d, struct world *w, const struct nk_
 		if (tell)
 			printf("#   %s: %s\n", nk_op_describe(op, text, sizeof(text)), r ? strerror(-r) : "done");
 		untouched = untouched && (r < 0 || op->kind == NK_OP_INSPECT);
-		if (!safe(d, w, &old, untouched)) {
+		if (!safe(d, w, &old, goal, untouched)) {
 			result = RUN_WRONG;
 		} else if (r < 0 && !fault && !excusable(d, w, op)) {
 			fails("%s: %s", nk_op_describe(op, text, sizeof(text)), strerror(-r));
@@ -345,6 +427,8 @@ static enum run run(const struct nk_device *d, struct world *w, const struct nk_
 	if (result != RUN_WRONG && !foreign_kept(d, w, &old))
 		result = RUN_WRONG;
 	world_clear(&old);
+	for (size_t hook = 0; hook < NK_HOOKS; hook++)
+		free(goal[hook].links);
 	return result;
 }
 
@@ -404,9 +488,10 @@ static bool same_op(const struct nk_op *a, const struct nk_op *b)
 		return !nk_route_cmp(&a->route, &b->route);
 	case NK_OP_ATTACH:
 	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
 	case NK_OP_DETACH:
 		return !strcmp(a->att.name, b->att.name) && !strcmp(a->att.program, b->att.program) &&
-		       a->att.before_link == b->att.before_link && a->att.link_id == b->att.link_id &&
+		       a->att.before_prog == b->att.before_prog && a->att.link_id == b->att.link_id &&
 		       a->att.old_prog == b->att.old_prog;
 	case NK_OP_INSPECT:
 	case NK_OP_CLOSE:
@@ -492,9 +577,16 @@ static void describe_device(const struct nk_device *d)
 			printf(" src %s metric %u\n", nk_ip_format(&e->routes[j].src, text), e->routes[j].metric);
 		}
 	}
-	for (uint32_t i = 0; i < d->n_attachments; i++)
-		printf("#  attachment %s (%s) at %s%s\n", d->attachments[i].name, d->attachments[i].program,
-		       nk_hook_name(d->attachments[i].hook), d->attachments[i].required ? ", required" : "");
+	for (uint32_t i = 0; i < d->n_attachments; i++) {
+		const struct nk_attachment *a = &d->attachments[i];
+		char anchor[NK_ANCHOR_STRLEN];
+
+		printf("#  attachment %s (%s) at %s%s%s%s, priority %d\n", a->name, a->program, nk_hook_name(a->hook),
+		       a->required ? ", required" : "", a->first ? ", first" : "", a->last ? ", last" : "", a->priority);
+		for (uint32_t k = 0; k < a->n_before + a->n_after; k++)
+			printf("#    %s %s\n", k < a->n_before ? "before" : "after",
+			       nk_anchor_format(k < a->n_before ? &a->before[k] : &a->after[k - a->n_before], anchor, sizeof(anchor)));
+	}
 }
 
 static void describe_world(const struct world *w)

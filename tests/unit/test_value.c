@@ -137,6 +137,27 @@ static struct nk_device *device(bool turned)
 	return d;
 }
 
+static void anchors_are_sets(void **state)
+{
+	struct nk_device *a = device(false), *b = device(false);
+	struct nk_device *both[] = { a, b };
+
+	for (int i = 0; i < 2; i++) {
+		struct nk_attachment *att = &both[i]->attachments[0];
+
+		att->before = calloc(2, sizeof(*att->before));
+		att->n_before = 2;
+		att->before[i] = (struct nk_anchor){ .kind = NK_ANCHOR_NAME, .text = strdup("fw") };
+		att->before[!i] = (struct nk_anchor){ .kind = NK_ANCHOR_TAG, .tag = { 1, 2 } };
+		nk_device_normalise(both[i]);
+	}
+	assert_true(nk_device_equal(a, b));
+	b->attachments[0].before[1].tag[7] = 1;
+	assert_false(nk_device_equal(a, b));
+	nk_device_unref(a);
+	nk_device_unref(b);
+}
+
 static void equal_documents_are_equal_values(void **state)
 {
 	struct nk_device *a = device(false), *b = device(true);
@@ -145,6 +166,12 @@ static void equal_documents_are_equal_values(void **state)
 	b->attachments[0].required = true;
 	assert_false(nk_device_equal(a, b));
 	b->attachments[0].required = false;
+	b->attachments[0].priority = 1;
+	assert_false(nk_device_equal(a, b));
+	b->attachments[0].priority = 0;
+	b->attachments[0].last = true;
+	assert_false(nk_device_equal(a, b));
+	b->attachments[0].last = false;
 	b->end[NK_PEER].routes[0].metric = 5;
 	assert_false(nk_device_equal(a, b));
 	b->end[NK_PEER].routes[0].metric = 0;
@@ -238,6 +265,7 @@ int main(void)
 		cmocka_unit_test(interface_names_are_what_the_kernel_takes),
 		cmocka_unit_test(names_are_short_and_plain),
 		cmocka_unit_test(equal_documents_are_equal_values),
+		cmocka_unit_test(anchors_are_sets),
 		cmocka_unit_test(references_keep_an_object),
 		cmocka_unit_test(programs_are_equal_in_all_members),
 		cmocka_unit_test(namespaces_are_equal_by_what_identifies_them),

@@ -35,6 +35,12 @@ uint32_t world_prog_id(const char *program, void *arg)
 	return w->prog_id[program[1] - '0'];
 }
 
+uint32_t world_pin_prog(const char *path, void *arg)
+{
+	(void)arg;
+	return (uint32_t)atoi(path + 2);
+}
+
 static bool has_ip(const struct nk_obs_end *e, const struct nk_ip *ip)
 {
 	for (uint32_t i = 0; i < e->n_addrs; i++)
@@ -135,6 +141,8 @@ int world_link_insert(struct world *w, enum nk_hook hook, uint32_t index, const 
 	links[index].link_id = ++w->next_id;
 	links[index].prog_id = prog_id;
 	memcpy(links[index].name, name, strlen(name) + 1);
+	if (!name[0])
+		links[index].tag[0] = (uint8_t)(prog_id / 4);
 	c->n++;
 	return 0;
 }
@@ -273,6 +281,14 @@ static int32_t find_link(const struct nk_obs_chain *c, uint32_t link_id)
 	return -1;
 }
 
+static int32_t find_program(const struct nk_obs_chain *c, uint32_t prog_id)
+{
+	for (uint32_t k = 0; k < c->n; k++)
+		if (c->links[k].prog_id == prog_id)
+			return (int32_t)k;
+	return -1;
+}
+
 static int attach(struct world *w, const struct nk_op *op)
 {
 	struct nk_obs_chain *c = &w->o.chain[op->hook];
@@ -280,11 +296,31 @@ static int attach(struct world *w, const struct nk_op *op)
 
 	if (op->hook == NK_HOOK_NETKIT_PEER && w->o.single)
 		return -ENODEV;
-	if (op->att.before_link)
-		before = find_link(c, op->att.before_link);
+	if (op->att.before_prog)
+		before = find_program(c, op->att.before_prog);
 	if (before < 0)
-		return -ENOENT;
+		return -ESTALE;
 	return world_link_insert(w, op->hook, (uint32_t)before, op->att.name, world_prog_id(op->att.program, w));
+}
+
+/* As a whole: it is never away. For the instant it needs a place more. */
+static int move(struct world *w, const struct nk_op *op)
+{
+	struct nk_obs_chain *c = &w->o.chain[op->hook];
+	int32_t from = find_link(c, op->att.link_id), before = (int32_t)c->n;
+	struct nk_obs_link link;
+
+	if (op->att.before_prog)
+		before = find_program(c, op->att.before_prog);
+	if (from < 0 || before < 0)
+		return -ESTALE;
+	if (c->n == 63)
+		return -ERANGE;
+	link = c->links[from];
+	if (!link.name[0])
+		w->touched_foreign = true;
+	world_link_remove(w, op->hook, (uint32_t)from);
+	return world_link_insert(w, op->hook, (uint32_t)(before > from ? before - 1 : before), link.name, link.prog_id);
 }
 
 static int update(struct world *w, const struct nk_op *op)
@@ -377,6 +413,8 @@ int world_apply(struct world *w, const struct nk_op *op)
 		return attach(w, op);
 	case NK_OP_UPDATE:
 		return update(w, op);
+	case NK_OP_MOVE:
+		return move(w, op);
 	case NK_OP_DETACH:
 		return detach(w, op);
 	case NK_OP_CREATE:

@@ -31,11 +31,12 @@ int world_addr_add(struct world *w, enum nk_end_id end, const struct nk_prefix *
 void world_addr_remove(struct world *w, enum nk_end_id end, const struct nk_prefix *p);
 int world_route_add(struct world *w, enum nk_end_id end, const struct nk_route *r, bool ours);
 void world_route_remove(struct world *w, enum nk_end_id end, const struct nk_route *r);
-/* index: place in the chain. name empty: foreign. */
+/* index: place in the chain. name empty: foreign; its tag follows from prog_id, and four of them share one. */
 int world_link_insert(struct world *w, enum nk_hook hook, uint32_t index, const char *name, uint32_t prog_id);
 void world_link_remove(struct world *w, enum nk_hook hook, uint32_t index);
 void world_down(struct world *w, enum nk_end_id end);
 void world_up(struct world *w, enum nk_end_id end);
 
-/* env for nk_diff; arg is the world. */
+/* env for nk_diff; arg is the world. "/p<n>" is a pin of program <n>. */
 uint32_t world_prog_id(const char *program, void *arg);
+uint32_t world_pin_prog(const char *path, void *arg);
