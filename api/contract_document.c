@@ -10,8 +10,6 @@
 #include "api/contract.h"
 #include "api/contract_shared.h"
 
-#define NAME_PATTERN "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
-
 const char *const nk_mode_names[] = {"l3", "l2", NULL};
 const char *const nk_policy_names[] = {"pass", "drop", NULL};
 const char *const nk_scrub_names[] = {"default", "none", NULL};
@@ -62,7 +60,7 @@ static const struct nk_table table_passed = {
 
 static const struct nk_field program_fields[] = {
 	{.name = "name", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_program, name), .problem = nk_name_problem,
-	 .pattern = NAME_PATTERN, .what = "a name", .text = "What attachments call the program."},
+	 .pattern = NK_NAME_PATTERN, .what = "a name", .text = "What attachments call the program."},
 	{.name = "object", .type = &nk_type_string, NK_AT(struct nk_program, path),
 	 NK_WHEN(struct nk_program, source, NK_PROGRAM_OBJECT), .max = NK_PATH_BYTES, .problem = nk_path_problem, .pattern = "^/",
 	 .what = "an absolute path",
@@ -245,20 +243,37 @@ static const struct nk_table table_peer = {
 
 /* ---- attachments ---- */
 
+static const struct nk_field anchor_item = {.type = &nk_type_anchor, NK_ITEM(struct nk_anchor)};
+
 static const struct nk_field attachment_fields[] = {
 	{.name = "name", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_attachment, name), .problem = nk_name_problem,
-	 .pattern = NAME_PATTERN, .what = "a name", .text = "Its name, unique in the device."},
+	 .pattern = NK_NAME_PATTERN, .what = "a name", .text = "Its name, unique in the device."},
 	{.name = "hook", .type = &nk_type_enum, .flags = NK_REQUIRED, NK_AT(struct nk_attachment, hook), .names = nk_hook_names,
 	 .text = "Where it is attached: to what the primary sends, or to what the peer sends."},
 	{.name = "program", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_attachment, program),
-	 .problem = nk_name_problem, .pattern = NAME_PATTERN, .what = "a name", .text = "The program, by its name in the document."},
+	 .problem = nk_name_problem, .pattern = NK_NAME_PATTERN, .what = "a name", .text = "The program, by its name in the document."},
 	{.name = "required", .type = &nk_type_bool, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_attachment, required),
 	 .text = "Close the device whenever this attachment is lost, until it is back."},
+	{.name = "priority", .type = &nk_type_int, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_attachment, priority),
+	 .min = INT32_MIN, .max = INT32_MAX,
+	 .text = "The smaller stands earlier in the chain; equal ones stand as they are listed. Only among attachments that `before`, "
+		 "`after`, `first` and `last` don't place otherwise."},
+	{.name = "before", .type = &nk_type_list, .flags = NK_OMIT_EMPTY, NK_LIST_AT(struct nk_attachment, before, n_before),
+	 .item = &anchor_item, .max = NK_CHAIN_MAX,
+	 .text = "What it stands before: attachments of the same hook, by name, and programs of others."},
+	{.name = "after", .type = &nk_type_list, .flags = NK_OMIT_EMPTY, NK_LIST_AT(struct nk_attachment, after, n_after),
+	 .item = &anchor_item, .max = NK_CHAIN_MAX, .text = "What it stands after; likewise."},
+	{.name = "first", .type = &nk_type_bool, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_attachment, first),
+	 .text = "Stand before all that aren't first, programs of others too."},
+	{.name = "last", .type = &nk_type_bool, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_attachment, last),
+	 .text = "Stand after all that aren't last, programs of others too."},
 };
 
 static const struct nk_table table_attachment = {
 	.name = "attachment",
-	.text = "A program at a hook. Its place in the chain is its place in the list.",
+	.text = "A program at a hook. Its place in the chain follows from `before`, `after`, `first`, `last` and `priority`, and where "
+		"these don't say from its place in the list. What it says of a program of somebody else that isn't there is left "
+		"out until it is; the device is Degraded so long, with the reason `AnchorMissing`.",
 	.size = sizeof(struct nk_attachment),
 	NK_FIELDS(attachment_fields),
 };
@@ -284,7 +299,8 @@ static const struct nk_field device_fields[] = {
 	 .text = "The peer. Without it the device is a single one, where the kernel can make one (7.1)."},
 	{.name = "attachments", .type = &nk_type_list, .flags = NK_OMIT_EMPTY,
 	 NK_LIST_AT(struct nk_device, attachments, n_attachments), .item = &attachment_item,
-	 .text = "The programs at both hooks, in the order in which packets meet them. At most 63 a hook."},
+	 .text = "The programs at both hooks, in the order in which packets meet them where they don't say otherwise. At most 63 a "
+		 "hook."},
 };
 
 static void device_problem(const struct nk_problem *p, void *arg)

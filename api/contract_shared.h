@@ -10,6 +10,9 @@ extern const struct nk_table nk_table_route;
 /* Says the same as nk_ifname_problem. */
 #define NK_IFNAME_PATTERN "^(?!\\.{1,2}$)[!-.0-9;-~]{1,15}$"
 
+/* Says the same as nk_name_problem. */
+#define NK_NAME_PATTERN "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+
 /* An absolute path: NULL if it is good, else what is wrong. */
 const char *nk_path_problem(const char *text);
 #define NK_PATH_BYTES 4095

@@ -61,6 +61,8 @@ static void note_rows(struct page *p, const struct nk_table *t)
 			note(p, f->item->table);
 		for (const struct nk_table *const *own = f->type->tables; own && *own; own++)
 			note(p, *own);
+		for (const struct nk_table *const *own = f->item ? f->item->type->tables : NULL; own && *own; own++)
+			note(p, *own);
 	}
 }
 

@@ -159,5 +159,6 @@ extern const struct nk_type nk_type_include; /* the rows of another table, as if
 
 extern const struct nk_type nk_type_maps; /* struct nk_program_map *, and their number: an object of paths */
 extern const struct nk_type nk_type_mac, nk_type_prefix, nk_type_address, nk_type_ip, nk_type_destination, nk_type_netns;
+extern const struct nk_type nk_type_anchor;
 extern const struct nk_type nk_type_time;  /* uint64_t, microseconds since the epoch: RFC 3339 */
 extern const struct nk_type nk_type_errno; /* int: its name */
