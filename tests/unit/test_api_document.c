@@ -354,10 +354,63 @@ static void each_member_of_an_attachment(void **state)
 		       "\"netkit/primary\", \"netkit/peer\"");
 	device_refused(ATTACHED("{\"name\": \"-p\", \"hook\": \"netkit/peer\", \"program\": \"q\"}"), "/attachments/0/name", "");
 	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"../q\"}"), "/attachments/0/program", "");
-	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"q\", \"before\": [\"x\"]}"),
-		       "/attachments/0/before", "unknown member");
+	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"q\", \"behind\": [\"x\"]}"),
+		       "/attachments/0/behind", "unknown member");
 	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"q\"},"
 				"{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"r\"}"), "/attachments/1/name", "");
+}
+
+/* Attachments p, q and r of one hook, each with what is given; the second line of a test is where and how it is refused. */
+#define PLACED(name, more) "{\"name\": \"" name "\", \"hook\": \"netkit/peer\", \"program\": \"" name "\"" more "}"
+#define PQR(p, q, r) ATTACHED(PLACED("p", p) "," PLACED("q", q) "," PLACED("r", r))
+
+static void places_of_attachments(void **state)
+{
+	/* What is said of several stands sorted, names before ids before tags before pins. */
+	device_becomes(PQR(", \"priority\": -5", ", \"before\": [{\"pin\": \"/sys/fs/bpf/x\"}, \"p\", {\"id\": 12}]",
+			   ", \"last\": true, \"first\": false, \"after\": [{\"tag\": \"0123456789abcdef\"}, \"q\"]"),
+		       "{\"name\": \"a\", \"mode\": \"l3\", \"policy\": \"pass\", \"scrub\": \"default\", \"peer\": {\"name\": \"b\", "
+		       "\"netns\": \"n\", \"policy\": \"pass\", \"scrub\": \"default\"}, \"attachments\": ["
+		       "{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"p\", \"priority\": -5}, "
+		       "{\"name\": \"q\", \"hook\": \"netkit/peer\", \"program\": \"q\", "
+		       "\"before\": [\"p\", {\"id\": 12}, {\"pin\": \"/sys/fs/bpf/x\"}]}, "
+		       "{\"name\": \"r\", \"hook\": \"netkit/peer\", \"program\": \"r\", "
+		       "\"after\": [\"q\", {\"tag\": \"0123456789abcdef\"}], \"last\": true}]}");
+	device_refused(PQR(", \"before\": \"q\"", "", ""), "/attachments/0/before", "must be a list");
+	device_refused(PQR(", \"before\": [1]", "", ""), "/attachments/0/before/0", "the name of an attachment, {\"id\": N}");
+	device_refused(PQR(", \"before\": [{}]", "", ""), "/attachments/0/before/0", "none of these members");
+	device_refused(PQR(", \"before\": [\"\"]", "", ""), "/attachments/0/before/0", "empty");
+	device_refused(PQR(", \"after\": [{\"id\": 0}]", "", ""), "/attachments/0/after/0/id", "from 1 to");
+	device_refused(PQR(", \"after\": [{\"id\": 1, \"tag\": \"0123456789abcdef\"}]", "", ""), "/attachments/0/after/0/tag", "unknown");
+	device_refused(PQR(", \"after\": [{\"tag\": \"0123456789ABCDEF\"}]", "", ""), "/attachments/0/after/0/tag", "letters small");
+	device_refused(PQR(", \"after\": [{\"tag\": \"0123\"}]", "", ""), "/attachments/0/after/0/tag", "16 hexadecimal digits");
+	device_refused(PQR(", \"after\": [{\"pin\": \"x\"}]", "", ""), "/attachments/0/after/0/pin", "slash");
+	device_refused(PQR(", \"priority\": 2147483648", "", ""), "/attachments/0/priority", "2147483647");
+	device_refused(PQR(", \"before\": [\"p\"]", "", ""), "/attachments/0/before/0", "itself");
+	device_refused(PQR("", "", ", \"after\": [\"p\", \"s\"]"), "/attachments/2/after/1", "no attachment s is at hook netkit/peer");
+	device_refused(ATTACHED(PLACED("p", ", \"after\": [\"q\"]")
+				",{\"name\": \"q\", \"hook\": \"netkit/primary\", \"program\": \"q\"}"),
+		       "/attachments/0/after/0", "no attachment q is at hook netkit/peer");
+	device_refused(PQR("", ", \"after\": [\"p\", \"p\"]", ""), "/attachments/1/after/1", "twice");
+	device_refused(PQR("", ", \"first\": true, \"last\": true", ""), "/attachments/1/last", "first");
+	device_refused(PQR(", \"first\": true, \"after\": [{\"id\": 7}]", "", ""), "/attachments/0/after/0", "programs of others");
+	device_refused(PQR(", \"last\": true, \"before\": [{\"id\": 7}]", "", ""), "/attachments/0/before/0", "programs of others");
+}
+
+static void circles_are_told_by_their_members(void **state)
+{
+	device_refused(PQR(", \"before\": [\"q\"]", ", \"before\": [\"r\"]", ", \"before\": [\"p\"]"), "/attachments/0/before/0",
+		       "p before q before r before p");
+	device_refused(PQR("", ", \"after\": [\"r\"]", ", \"after\": [\"p\", \"q\"]"), "/attachments/2/after/1", "q before r before q");
+	device_refused(PQR(", \"first\": true", ", \"before\": [\"p\"]", ""), "/attachments/0/first", "p before q before p");
+	device_refused(PQR(", \"after\": [\"r\"]", "", ", \"last\": true"), "/attachments/2/last", "p before r before p");
+	/* The same demand twice is none. */
+	device_becomes(PQR(", \"before\": [\"q\"]", ", \"after\": [\"p\"]", ""),
+		       "{\"name\": \"a\", \"mode\": \"l3\", \"policy\": \"pass\", \"scrub\": \"default\", \"peer\": {\"name\": \"b\", "
+		       "\"netns\": \"n\", \"policy\": \"pass\", \"scrub\": \"default\"}, \"attachments\": ["
+		       "{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"p\", \"before\": [\"q\"]}, "
+		       "{\"name\": \"q\", \"hook\": \"netkit/peer\", \"program\": \"q\", \"after\": [\"p\"]}, "
+		       "{\"name\": \"r\", \"hook\": \"netkit/peer\", \"program\": \"r\"}]}");
 }
 
 static void program_refused(const char *text, const char *pointer, const char *words)
@@ -588,6 +641,8 @@ int main(void)
 		cmocka_unit_test(netns_is_read_into_its_kind),
 		cmocka_unit_test(each_member_of_a_device),
 		cmocka_unit_test(each_member_of_an_attachment),
+		cmocka_unit_test(places_of_attachments),
+		cmocka_unit_test(circles_are_told_by_their_members),
 		cmocka_unit_test(each_member_of_a_program),
 		cmocka_unit_test(each_source_of_a_program),
 		cmocka_unit_test(peer_has_the_device_s_mtu),

@@ -136,6 +136,38 @@ static void random_netns(struct nk_netns *ns)
 	}
 }
 
+/* One of each kind at most; the name of an earlier attachment, so that there is an order. */
+static void random_anchors(const struct nk_device *d, uint32_t i, struct nk_anchor **list, uint32_t *n)
+{
+	*list = calloc(NK_ANCHOR_PIN + 1, sizeof(**list));
+	assert_non_null(*list);
+	for (int kind = NK_ANCHOR_NAME; kind <= NK_ANCHOR_PIN; kind++) {
+		struct nk_anchor a = { .kind = (uint8_t)kind };
+		const struct nk_attachment *other = i ? &d->attachments[rnd(i)] : NULL;
+
+		if (coin())
+			continue;
+		switch ((enum nk_anchor_kind)kind) {
+		case NK_ANCHOR_NAME:
+			if (!other || other->hook != d->attachments[i].hook || other->first || other->last || d->attachments[i].first)
+				continue;
+			a.text = strdup(other->name);
+			break;
+		case NK_ANCHOR_ID:
+			a.id = 1 + rnd(UINT32_MAX - 1);
+			break;
+		case NK_ANCHOR_TAG:
+			for (size_t k = 0; k < sizeof(a.tag); k++)
+				a.tag[k] = (uint8_t)rnd(256);
+			break;
+		case NK_ANCHOR_PIN:
+			a.text = strdup("/sys/fs/bpf/x");
+			break;
+		}
+		(*list)[(*n)++] = a;
+	}
+}
+
 static struct nk_device *random_device(void)
 {
 	struct nk_device *d = nk_device_new();
@@ -166,6 +198,11 @@ static struct nk_device *random_device(void)
 		snprintf(a->program, sizeof(a->program), "p%u", i);
 		a->hook = d->single ? NK_HOOK_NETKIT_PRIMARY : (uint8_t)rnd(2);
 		a->required = coin();
+		a->first = rnd(8) == 0;
+		a->last = !a->first && rnd(8) == 0;
+		a->priority = rnd(4) ? 0 : (int32_t)rnd(UINT32_MAX);
+		if (rnd(3) == 0)
+			random_anchors(d, i, a->last ? &a->after : &a->before, a->last ? &a->n_after : &a->n_before);
 	}
 	nk_device_normalise(d);
 	return d;
