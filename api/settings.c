@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The daemon's own settings, /etc/netkitd/netkitd.json: their table, and reading the file. Called at start and on reload.
+ * The daemon's own settings, /etc/netkitd/netkitd.json: their table, and reading the file. Called at start.
  */
 #include <errno.h>
 #include <fcntl.h>
