@@ -46,7 +46,7 @@ uint64_t nk_cache_touches(const struct nk_cache *c);
  * say whether it was read before or after. Takes the content of `chain`. Unknown ifindex: ignored. Does not call `changed`.
  */
 void nk_cache_set_chain(struct nk_cache *c, uint64_t as_of, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain);
-/* Something touched the chains of ifindex: they are not known until read again. Calls changed. */
+/* Something touched the chains of ifindex, or settings that have no event: not known until read again. Calls changed. */
 void nk_cache_chains_touched(struct nk_cache *c, uint32_t ifindex);
 /* The chain that holds this link, by kernel id: owner name and ifindex of the primary, or NULL. Constant time not needed. */
 const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint32_t *ret_ifindex);

@@ -57,7 +57,7 @@ struct nk_obs_device {
 	uint8_t mode;
 	uint16_t headroom, tailroom;
 	bool peer_in_place;  /* the peer's namespace is the one that the document names; true while nobody said which that is */
-	bool chains_known;   /* the chains were read since something last touched them */
+	bool chains_known;   /* the chains, and what else has no event, were read since something last touched them */
 	struct nk_obs_end end[NK_ENDS];
 	struct nk_obs_chain chain[NK_HOOKS];
 };

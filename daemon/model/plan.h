@@ -113,7 +113,7 @@ enum nk_verdict {
 	NK_VERDICT_CHANGE,    /* repaired or configured in place */
 	NK_VERDICT_RECREATE,  /* mode, scrub, room, MAC or place differ, which can't be changed: delete and create */
 	NK_VERDICT_DELETE,
-	NK_VERDICT_INSPECT,   /* the chains are not known: read them first */
+	NK_VERDICT_INSPECT,   /* what no event tells is not known: read it first */
 	NK_VERDICT_BLOCKED,   /* a program it needs is not loaded, or its peer can't be seen */
 	NK_VERDICT_CONFLICT,  /* a foreign device has the name */
 };
