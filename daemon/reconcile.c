@@ -248,7 +248,7 @@ static const char *missing_program(const struct nk_reconcile *r, const struct nk
 	return NULL;
 }
 
-static int add_simple(struct nk_plan *plan, enum nk_op_kind kind, enum nk_phase phase, const char *device, const struct nk_program *p)
+int nk_reconcile_add(struct nk_plan *plan, enum nk_op_kind kind, enum nk_phase phase, const char *device, const struct nk_program *p)
 {
 	struct nk_op op = { .kind = (uint8_t)kind, .phase = (uint8_t)phase, .prog = p };
 
@@ -257,7 +257,7 @@ static int add_simple(struct nk_plan *plan, enum nk_op_kind kind, enum nk_phase 
 	return nk_plan_add(plan, &op);
 }
 
-static void enter_plan(struct nk_reconcile *r, struct nk_object *o)
+void nk_reconcile_enter_plan(struct nk_reconcile *r, struct nk_object *o)
 {
 	if (!o->in_plan)
 		r->n_in_plan++;
@@ -308,8 +308,8 @@ static void bury(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *pl
 
 	if (!o->unpinned) {
 		o->unpinned = true;
-		if (add_simple(plan, NK_OP_UNPIN, NK_PHASE_DELETE, o->name, NULL) == 0) {
-			enter_plan(r, o);
+		if (nk_reconcile_add(plan, NK_OP_UNPIN, NK_PHASE_DELETE, o->name, NULL) == 0) {
+			nk_reconcile_enter_plan(r, o);
 			return;
 		}
 	}
@@ -352,9 +352,9 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	}
 	if (d && !obs && o->netns_gone) {
 		if (!netns_is_back(d)) {
-			if (!o->unpinned && add_simple(plan, NK_OP_UNPIN, NK_PHASE_DELETE, o->name, NULL) == 0) {
+			if (!o->unpinned && nk_reconcile_add(plan, NK_OP_UNPIN, NK_PHASE_DELETE, o->name, NULL) == 0) {
 				o->unpinned = true;
-				enter_plan(r, o);
+				nk_reconcile_enter_plan(r, o);
 			}
 			nk_object_release(r, o, "the network namespace of its peer is gone, and the device with it");
 			return;
@@ -373,7 +373,7 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		return;
 	}
 	if (plan->n > before)
-		enter_plan(r, o);
+		nk_reconcile_enter_plan(r, o);
 
 	switch (v) {
 	case NK_VERDICT_OK:
@@ -425,31 +425,6 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		nk_object_pending(r, o, "Applying", NULL);
 }
 
-static void evaluate_program(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan)
-{
-	const struct nk_program *p = o->doomed ? NULL : nk_document_program(r->o.doc, o->name);
-
-	o->tried = true;
-	if (!p) {
-		/* The pin goes; links that still use the program keep it alive until they are detached. */
-		struct nk_program *gone = nk_program_new();
-
-		if (gone) {
-			memcpy(gone->name, o->name, sizeof(gone->name));
-			if (add_simple(plan, NK_OP_UNLOAD, NK_PHASE_LOAD, NULL, gone) == 0)
-				enter_plan(r, o);
-		}
-		nk_program_unref(gone);
-		return;
-	}
-	if (o->loaded.id && o->loaded_as && nk_program_equal(o->loaded_as, p) && !o->look_again) {
-		nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
-		return;
-	}
-	if (add_simple(plan, NK_OP_LOAD, NK_PHASE_LOAD, NULL, p) == 0)
-		enter_plan(r, o);
-}
-
 static void note_progress(struct nk_reconcile *r)
 {
 	if (nk_work_count(r->work) || r->job_running || r->resync_wanted)
@@ -461,46 +436,6 @@ static void note_progress(struct nk_reconcile *r)
 }
 
 static void submit_snapshot(struct nk_reconcile *r);
-
-static bool uses(const struct nk_device *d, const char *program)
-{
-	for (uint32_t i = 0; i < d->n_attachments; i++) {
-		if (strcmp(d->attachments[i].program, program) == 0)
-			return true;
-	}
-	return false;
-}
-
-struct collect {
-	const struct nk_plan *plan; /* loads programs */
-	struct nk_job *job;         /* its devices are to be those that use them; room for all */
-};
-
-static int collect_user(const struct nk_device *d, const char *source, void *arg)
-{
-	struct collect *u = arg;
-
-	(void)source;
-	for (size_t i = 0; i < u->plan->n; i++) {
-		if (u->plan->ops[i].kind == NK_OP_LOAD && uses(d, u->plan->ops[i].prog->name)) {
-			u->job->devices[u->job->n_devices++] = nk_device_ref(d);
-			break;
-		}
-	}
-	return 0;
-}
-
-/* Who uses the programs that the plan loads. Without memory nobody: their links are then exchanged device by device. */
-static void collect_users(const struct nk_reconcile *r, const struct nk_plan *plan, struct nk_job *job)
-{
-	struct collect u = { plan, job };
-
-	if (!plan->ops[0].prog)
-		return; /* a plan of devices */
-	job->devices = calloc(nk_document_n_devices(r->o.doc) + 1, sizeof(*job->devices));
-	if (job->devices)
-		nk_document_each_device(r->o.doc, collect_user, &u);
-}
 
 void nk_reconcile_run(struct nk_reconcile *r)
 {
@@ -516,7 +451,7 @@ void nk_reconcile_run(struct nk_reconcile *r)
 	}
 	/* Programs first: what a device's chain needs is then loaded, or known not to be. */
 	while ((o = nk_work_take(r->work, true)))
-		evaluate_program(r, o, &plan);
+		nk_reconcile_evaluate_program(r, o, &plan);
 	if (!plan.n) {
 		/* Deletions share one request and its one RCU wait, however many they are. */
 		for (size_t n = 0; n < BATCH && (o = nk_work_take(r->work, false));) {
@@ -529,7 +464,7 @@ void nk_reconcile_run(struct nk_reconcile *r)
 		r->o.wanted(r->o.arg); /* more than fits into one plan */
 	if (plan.n) {
 		nk_plan_order(&plan);
-		collect_users(r, &plan, &job);
+		nk_reconcile_collect_users(r, &plan, &job);
 		job.as_of = nk_cache_touches(r->o.cache);
 		job.plan = plan;
 		job.delete_by_group = nk_cache_foreign_doomed(r->o.cache) == 0;
@@ -543,7 +478,7 @@ void nk_reconcile_run(struct nk_reconcile *r)
 
 /* ---- results ---- */
 
-static struct nk_object *op_object(struct nk_reconcile *r, const struct nk_op *op)
+struct nk_object *nk_reconcile_op_object(struct nk_reconcile *r, const struct nk_op *op)
 {
 	return op->name[0] ? nk_objects_find(r->devices, op->name) : nk_objects_find(r->programs, op->prog->name);
 }
@@ -594,102 +529,6 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 	nk_object_fail(r, o, f->name_taken ? "NameTaken" : "KernelRefused", message, f->error.error, f->error.extack);
 }
 
-struct users {
-	struct nk_reconcile *r;
-	const struct nk_program_state *program;
-};
-
-static int one_user(const struct nk_device *d, const char *source, void *arg)
-{
-	struct users *u = arg;
-	const struct nk_obs_device *obs = nk_cache_get(u->r->o.cache, nk_device_name(d));
-	struct nk_object *o = nk_objects_find(u->r->devices, nk_device_name(d));
-
-	(void)source;
-	if (!uses(d, u->program->name))
-		return 0;
-	/* The executor exchanged programs in its chains. */
-	if (obs && u->program->n_links)
-		nk_cache_chains_touched(u->r->o.cache, obs->end[NK_PRIMARY].ifindex);
-	if (o)
-		nk_work_now(u->r->work, o);
-	return 0;
-}
-
-/* A program has an id, be it that of the version before. */
-static void program_is(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s)
-{
-	struct nk_event_fields f = { .program = o->name, .revision = o->revision };
-	struct users u = { r, s };
-	uint32_t id = o->loaded.id;
-
-	o->loaded = *s;
-	if (id == s->id)
-		return;
-	if (s->n_links)
-		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f,
-			 "program %s: id %u, tag %s, took the place of the version before in %u attachments", o->name, s->id, s->tag,
-			 s->n_links);
-	else
-		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f, "program %s: loaded, id %u, tag %s", o->name, s->id, s->tag);
-	nk_document_each_device(r->o.doc, one_user, &u);
-}
-
-static void program_loaded(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s,
-			   const struct nk_program *as)
-{
-	nk_program_unref(o->loaded_as);
-	o->loaded_as = nk_program_ref(as);
-	o->look_again = false;
-	o->retries = 0;
-	nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
-	program_is(r, o, s);
-}
-
-static void program_failed(struct nk_reconcile *r, struct nk_object *o, const struct nk_result *res, const struct nk_failure *f)
-{
-	const char *message = f->error.message ? f->error.message : strerror(f->error.error);
-	const struct nk_program_state *before = NULL;
-	char *text = NULL;
-
-	r->kernel_errors++;
-	for (size_t k = 0; k < res->n_programs; k++) {
-		if (res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
-			before = &res->programs[k];
-	}
-	if (before) {
-		if (asprintf(&text, "the version before, id %u, stays: %s", before->id, message) < 0)
-			text = NULL;
-		program_is(r, o, before);
-	}
-	nk_object_fail(r, o, before ? "NotUpgraded" : "NotLoaded", text ? text : message, f->error.error, f->error.extack);
-	free(text);
-}
-
-static void finish_programs(struct nk_reconcile *r, const struct nk_result *res)
-{
-	for (size_t i = 0; i < res->n_done; i++) {
-		const struct nk_op *op = &res->plan.ops[i];
-		struct nk_object *o = op_object(r, op);
-
-		if (!o || !o->is_program)
-			continue;
-		if (op->kind == NK_OP_UNLOAD) {
-			nk_work_not_later(r->work, o);
-			nk_work_not_now(r->work, o);
-			if (o->doomed)
-				nk_objects_remove(r->programs, o);
-			else
-				nk_work_now(r->work, o);
-			continue;
-		}
-		for (size_t k = 0; k < res->n_programs; k++) {
-			if (!res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
-				program_loaded(r, o, &res->programs[k], op->prog);
-		}
-	}
-}
-
 void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 {
 	r->job_running = false;
@@ -699,7 +538,7 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 		nk_cache_set_place(r->o.cache, res->places[i].device, res->places[i].nsid, res->places[i].ino);
 
 	for (size_t i = 0; i < res->plan.n; i++) {
-		struct nk_object *o = op_object(r, &res->plan.ops[i]);
+		struct nk_object *o = nk_reconcile_op_object(r, &res->plan.ops[i]);
 
 		if (!o || !o->in_plan)
 			continue;
@@ -713,17 +552,17 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 	for (size_t i = 0; i < res->n_failures; i++) {
 		const struct nk_failure *f = &res->failures[i];
 		const struct nk_op *op = &res->plan.ops[f->op];
-		struct nk_object *o = op_object(r, op);
+		struct nk_object *o = nk_reconcile_op_object(r, op);
 
 		if (!o)
 			continue;
 		nk_work_not_now(r->work, o);
 		if (o->is_program)
-			program_failed(r, o, res, f);
+			nk_reconcile_program_failed(r, o, res, f);
 		else
 			device_failed(r, o, op, f);
 	}
-	finish_programs(r, res);
+	nk_reconcile_programs_done(r, res);
 	r->o.wanted(r->o.arg);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * What reconcile.c and condition.c share, and nobody else sees.
+ * What reconcile.c, reconcile_program.c and condition.c share, and nobody else sees.
  */
 #include "daemon/reconcile.h"
 #include "daemon/work.h"
@@ -18,6 +18,25 @@ struct nk_reconcile {
 	uint64_t revision, attempted, converged;
 	uint64_t repairs, resyncs, kernel_errors;
 };
+
+/* ---- reconcile.c ---- */
+
+/* Add an operation that is about a whole device (by name) or a program. 0 or -ENOMEM. */
+int nk_reconcile_add(struct nk_plan *plan, enum nk_op_kind kind, enum nk_phase phase, const char *device, const struct nk_program *p);
+/* An operation of the plan that is being made is about it. */
+void nk_reconcile_enter_plan(struct nk_reconcile *r, struct nk_object *o);
+/* The object of an operation, or NULL. */
+struct nk_object *nk_reconcile_op_object(struct nk_reconcile *r, const struct nk_op *op);
+
+/* ---- reconcile_program.c ---- */
+
+/* Compare a program with what is loaded and add what is to be done to the plan. */
+void nk_reconcile_evaluate_program(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan);
+/* Who uses the programs that the plan loads, into job. Without memory nobody: their links are then exchanged device by device. */
+void nk_reconcile_collect_users(const struct nk_reconcile *r, const struct nk_plan *plan, struct nk_job *job);
+/* What a plan of programs has brought: for the one that failed, and for those that were done. */
+void nk_reconcile_program_failed(struct nk_reconcile *r, struct nk_object *o, const struct nk_result *res, const struct nk_failure *f);
+void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *res);
 
 /* ---- condition.c ---- */
 

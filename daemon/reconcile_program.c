@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reconciling programs: when one is loaded, exchanged for another version or taken away, and what its devices are told of it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/reconcile_internal.h"
+
+void nk_reconcile_evaluate_program(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan)
+{
+	const struct nk_program *p = o->doomed ? NULL : nk_document_program(r->o.doc, o->name);
+
+	o->tried = true;
+	if (!p) {
+		/* The pin goes; links that still use the program keep it alive until they are detached. */
+		struct nk_program *gone = nk_program_new();
+
+		if (gone) {
+			memcpy(gone->name, o->name, sizeof(gone->name));
+			if (nk_reconcile_add(plan, NK_OP_UNLOAD, NK_PHASE_LOAD, NULL, gone) == 0)
+				nk_reconcile_enter_plan(r, o);
+		}
+		nk_program_unref(gone);
+		return;
+	}
+	if (o->loaded.id && o->loaded_as && nk_program_equal(o->loaded_as, p) && !o->look_again) {
+		nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+		return;
+	}
+	if (nk_reconcile_add(plan, NK_OP_LOAD, NK_PHASE_LOAD, NULL, p) == 0)
+		nk_reconcile_enter_plan(r, o);
+}
+
+static bool uses(const struct nk_device *d, const char *program)
+{
+	for (uint32_t i = 0; i < d->n_attachments; i++) {
+		if (strcmp(d->attachments[i].program, program) == 0)
+			return true;
+	}
+	return false;
+}
+
+struct collect {
+	const struct nk_plan *plan; /* loads programs */
+	struct nk_job *job;         /* its devices are to be those that use them; room for all */
+};
+
+static int collect_user(const struct nk_device *d, const char *source, void *arg)
+{
+	struct collect *u = arg;
+
+	(void)source;
+	for (size_t i = 0; i < u->plan->n; i++) {
+		if (u->plan->ops[i].kind == NK_OP_LOAD && uses(d, u->plan->ops[i].prog->name)) {
+			u->job->devices[u->job->n_devices++] = nk_device_ref(d);
+			break;
+		}
+	}
+	return 0;
+}
+
+void nk_reconcile_collect_users(const struct nk_reconcile *r, const struct nk_plan *plan, struct nk_job *job)
+{
+	struct collect u = { plan, job };
+
+	if (!plan->ops[0].prog)
+		return; /* a plan of devices */
+	job->devices = calloc(nk_document_n_devices(r->o.doc) + 1, sizeof(*job->devices));
+	if (job->devices)
+		nk_document_each_device(r->o.doc, collect_user, &u);
+}
+
+struct users {
+	struct nk_reconcile *r;
+	const struct nk_program_state *program;
+};
+
+static int one_user(const struct nk_device *d, const char *source, void *arg)
+{
+	struct users *u = arg;
+	const struct nk_obs_device *obs = nk_cache_get(u->r->o.cache, nk_device_name(d));
+	struct nk_object *o = nk_objects_find(u->r->devices, nk_device_name(d));
+
+	(void)source;
+	if (!uses(d, u->program->name))
+		return 0;
+	/* The executor exchanged programs in its chains. */
+	if (obs && u->program->n_links)
+		nk_cache_chains_touched(u->r->o.cache, obs->end[NK_PRIMARY].ifindex);
+	if (o)
+		nk_work_now(u->r->work, o);
+	return 0;
+}
+
+/* A program has an id, be it that of the version before. */
+static void program_is(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s)
+{
+	struct nk_event_fields f = { .program = o->name, .revision = o->revision };
+	struct users u = { r, s };
+	uint32_t id = o->loaded.id;
+
+	o->loaded = *s;
+	if (id == s->id)
+		return;
+	if (s->n_links)
+		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f,
+			 "program %s: id %u, tag %s, took the place of the version before in %u attachments", o->name, s->id, s->tag,
+			 s->n_links);
+	else
+		nk_event(r->o.events, NK_EVENT_PROGRAM_LOADED, &f, "program %s: loaded, id %u, tag %s", o->name, s->id, s->tag);
+	nk_document_each_device(r->o.doc, one_user, &u);
+}
+
+static void program_loaded(struct nk_reconcile *r, struct nk_object *o, const struct nk_program_state *s,
+			   const struct nk_program *as)
+{
+	nk_program_unref(o->loaded_as);
+	o->loaded_as = nk_program_ref(as);
+	o->look_again = false;
+	o->retries = 0;
+	nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+	program_is(r, o, s);
+}
+
+void nk_reconcile_program_failed(struct nk_reconcile *r, struct nk_object *o, const struct nk_result *res, const struct nk_failure *f)
+{
+	const char *message = f->error.message ? f->error.message : strerror(f->error.error);
+	const struct nk_program_state *before = NULL;
+	char *text = NULL;
+
+	r->kernel_errors++;
+	for (size_t k = 0; k < res->n_programs; k++) {
+		if (res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
+			before = &res->programs[k];
+	}
+	if (before) {
+		if (asprintf(&text, "the version before, id %u, stays: %s", before->id, message) < 0)
+			text = NULL;
+		program_is(r, o, before);
+	}
+	nk_object_fail(r, o, before ? "NotUpgraded" : "NotLoaded", text ? text : message, f->error.error, f->error.extack);
+	free(text);
+}
+
+void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *res)
+{
+	for (size_t i = 0; i < res->n_done; i++) {
+		const struct nk_op *op = &res->plan.ops[i];
+		struct nk_object *o = nk_reconcile_op_object(r, op);
+
+		if (!o || !o->is_program)
+			continue;
+		if (op->kind == NK_OP_UNLOAD) {
+			nk_work_not_later(r->work, o);
+			nk_work_not_now(r->work, o);
+			if (o->doomed)
+				nk_objects_remove(r->programs, o);
+			else
+				nk_work_now(r->work, o);
+			continue;
+		}
+		for (size_t k = 0; k < res->n_programs; k++) {
+			if (!res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
+				program_loaded(r, o, &res->programs[k], op->prog);
+		}
+	}
+}
