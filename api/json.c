@@ -6,10 +6,14 @@
 #include "api/json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "api/contract.h"
 
@@ -148,6 +152,58 @@ int nk_json_parse(const char *text, size_t len, json_t **ret, struct nk_error *e
 	else
 		what = "not JSON";
 	return nk_error_set(err, NK_E_PARSE, "line %d, column %d (byte %d): %s (%s)", e.line, e.column, e.position, what, e.text);
+}
+
+/* size bytes of fd, or what there is of them; free() it. */
+static int read_all(int fd, size_t size, char **ret, size_t *ret_len)
+{
+	char *text = malloc(size + 1);
+	size_t len = 0;
+
+	if (!text)
+		return -ENOMEM;
+	while (len < size) {
+		ssize_t n = read(fd, text + len, size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int r = -errno;
+
+			free(text);
+			return r;
+		}
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	*ret = text;
+	*ret_len = len;
+	return 0;
+}
+
+int nk_json_read(const char *path, size_t max, json_t **ret, struct nk_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
+	struct stat st;
+	char *text = NULL;
+	size_t len = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		r = -errno;
+	else if (!S_ISREG(st.st_mode))
+		r = nk_error_set(err, NK_E_INVALID_PARAMS, "%s is not a regular file", path);
+	else if ((uintmax_t)st.st_size > max)
+		r = nk_error_set(err, NK_E_LIMIT, "%s has %lld bytes; at most %zu are read", path, (long long)st.st_size, max);
+	else
+		r = read_all(fd, (size_t)st.st_size, &text, &len);
+	close(fd);
+	if (r == 0)
+		r = nk_json_parse(text, len, ret, err);
+	free(text);
+	return r;
 }
 
 json_t *nk_json_text(const char *text)

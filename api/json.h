@@ -15,6 +15,12 @@
  */
 int nk_json_parse(const char *text, size_t len, json_t **ret, struct nk_error *err);
 
+/*
+ * Parse a file. Refused besides: what isn't a regular file, or has more than max bytes. -ENOENT and what else opening and reading say, with
+ * err as it was.
+ */
+int nk_json_read(const char *path, size_t max, json_t **ret, struct nk_error *err);
+
 /* A JSON string of bytes that may not be UTF-8 (names and texts from the kernel): what is not becomes "?". NULL without memory. */
 json_t *nk_json_text(const char *text);
 

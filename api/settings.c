@@ -3,11 +3,8 @@
  * The daemon's own settings, /etc/netkitd/netkitd.json: their table, and reading the file. Called at start.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "api/contract.h"
 #include "api/contract_shared.h"
@@ -76,62 +73,17 @@ const struct nk_table nk_table_settings = {
 	.finish = settings_finish,
 };
 
-/* The whole file, up to FILE_MAX; free() it. */
-static int read_file(const char *path, char **ret, size_t *ret_len, struct nk_error *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
-	struct stat st;
-	char *text = NULL;
-	size_t len = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0)
-		r = -errno;
-	else if (!S_ISREG(st.st_mode))
-		r = nk_error_set(err, NK_E_INVALID_PARAMS, "%s is not a regular file", path);
-	else if (st.st_size > FILE_MAX)
-		r = nk_error_set(err, NK_E_LIMIT, "%s has %lld bytes; at most %u are read", path, (long long)st.st_size, FILE_MAX);
-	else if (!(text = malloc((size_t)st.st_size + 1)))
-		r = -ENOMEM;
-	while (r == 0 && len < (size_t)st.st_size) {
-		ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			r = -errno;
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-	}
-	close(fd);
-	if (r < 0) {
-		free(text);
-		return r;
-	}
-	*ret = text;
-	*ret_len = len;
-	return 0;
-}
-
 int nk_settings_load(const char *path, struct nk_settings *ret, struct nk_error *err)
 {
 	struct nk_decode d = {.err = err, .pointer = ""};
 	struct nk_settings s = {};
 	json_t *json = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	int r, missing;
+	int missing = nk_json_read(path, FILE_MAX, &json, err), r = 0;
 
-	missing = read_file(path, &text, &len, err);
 	if (missing < 0 && missing != -ENOENT)
 		return missing;
-	if (missing == 0)
-		r = nk_json_parse(text, len, &json, err);
-	else
+	if (missing)
 		r = (json = json_object()) ? 0 : -ENOMEM;
-	free(text);
 	if (r == 0)
 		r = nk_table_decode(&nk_table_settings, json, &s, &d);
 	json_decref(json);

@@ -6,69 +6,20 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/json.h"
 #include "daemon/manager.h"
 
-/* The whole of a regular file; free() it. -EFBIG above the limit of a message. */
-static int read_file(const char *path, char **ret, size_t *ret_len)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	char *text = NULL;
-	size_t len = 0;
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0)
-		r = -errno;
-	else if (!S_ISREG(st.st_mode))
-		r = -EINVAL;
-	else if (st.st_size > (off_t)NK_MESSAGE_MAX)
-		r = -EFBIG;
-	if (r == 0) {
-		text = malloc((size_t)st.st_size + 1);
-		r = text ? 0 : -ENOMEM;
-	}
-	while (r == 0 && len < (size_t)st.st_size) {
-		ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
-
-		if (n < 0)
-			r = -errno;
-		else if (n == 0)
-			break;
-		else
-			len += (size_t)n;
-	}
-	close(fd);
-	if (r < 0) {
-		free(text);
-		return r;
-	}
-	*ret = text;
-	*ret_len = len;
-	return 0;
-}
-
 static int read_document(const char *path, struct nk_document_input *ret, struct nk_error *err)
 {
 	json_t *json = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	int r = read_file(path, &text, &len);
+	int r = nk_json_read(path, NK_MESSAGE_MAX, &json, err);
 
-	if (r < 0) {
+	if (r < 0 && !err->message)
 		nk_error_set(err, NK_E_INVALID_PARAMS, "%s", strerror(-r));
-		return r;
-	}
-	r = nk_json_parse(text, len, &json, err);
-	free(text);
 	if (r == 0)
 		r = nk_decode_document(json, "", ret, err);
 	json_decref(json);

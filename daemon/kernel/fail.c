@@ -42,3 +42,12 @@ int nk_refuse(struct nk_error *err, enum nk_error_code code, int error, const ch
 	va_end(args);
 	return error;
 }
+
+int nk_fail_at(struct nk_error *err, const char *pointer, struct nk_error *why, int r)
+{
+	nk_error_at(err, why->code ? why->code : NK_E_KERNEL, pointer, "%s", why->message ? why->message : strerror(-r));
+	if (!err->error)
+		err->error = -r;
+	nk_error_clear(why);
+	return r;
+}

@@ -11,3 +11,8 @@ int nk_fail(struct nk_error *err, enum nk_error_code code, int error, const char
 /* The same where the sentence says all, and the errno is only a name for it. */
 int nk_refuse(struct nk_error *err, enum nk_error_code code, int error, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/*
+ * Copy an error into err as the problem at a JSON pointer, and clear it; without a message of its own it says what the errno r (negative)
+ * means. Returns r.
+ */
+int nk_fail_at(struct nk_error *err, const char *pointer, struct nk_error *why, int r);

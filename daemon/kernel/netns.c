@@ -375,13 +375,7 @@ int nk_netns_accept(struct nk_netns *ns, const int *fds, size_t n_fds, const cha
 	struct nk_error why = { 0 };
 	int r = accept_one(ns, fds, n_fds, &why);
 
-	if (r < 0) {
-		nk_error_at(err, why.code ? why.code : NK_E_KERNEL, pointer, "%s", why.message ? why.message : strerror(-r));
-		if (!err->error)
-			err->error = -r;
-	}
-	nk_error_clear(&why);
-	return r;
+	return r < 0 ? nk_fail_at(err, pointer, &why, r) : r;
 }
 
 int nk_netns_identify(int fd, struct nk_netns_identity *ret)

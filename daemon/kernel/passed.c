@@ -75,13 +75,7 @@ int nk_passed_accept(const char *bpffs, struct nk_program *p, const int *fds, si
 	struct nk_error why = {};
 	int r = p->source == NK_PROGRAM_FD ? accept_fd(bpffs, p, fds, n_fds, &why) : accept_id(bpffs, p, &why);
 
-	if (r < 0) {
-		nk_error_at(err, why.code ? why.code : NK_E_KERNEL, pointer, "%s", why.message ? why.message : strerror(-r));
-		if (!err->error)
-			err->error = -r;
-	}
-	nk_error_clear(&why);
-	return r;
+	return r < 0 ? nk_fail_at(err, pointer, &why, r) : r;
 }
 
 struct named {
