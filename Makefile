@@ -22,10 +22,9 @@ bench:
 	tests/bench/run $(if $(K),-k "$(K)")
 	$(if $(K),,tests/driver/bench)
 
-# The kernel driver's: its tests with our driver, the tree's own and on the debug kernel, ten minutes of torture (SEED=N),
-# instructions a packet, and the patch series.
+# The kernel driver's: its part of check, ten minutes of torture on the debug kernel (SEED=N), instructions a packet, and the patch series.
 driver-check:
-	tests/run driver system-driver debug
+	tests/run system-driver driver debug
 
 driver-torture:
 	tests/driver/torture $(if $(SEED),--seed $(SEED))

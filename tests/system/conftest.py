@@ -80,14 +80,28 @@ def netns():
             run("ip", "netns", "del", name)
 
 
+UDEV = ["systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"]
+
+
 @pytest.fixture
 def no_udev():
     """Hundreds of devices make thousands of events, with which udev would be busy for minutes, and all tests after it slow. Name it
     before rpc, so that the devices go before udev comes back."""
-    units = ["systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"]
-    run("systemctl", "stop", *units)
+    run("systemctl", "stop", *UDEV)
     yield
-    run("systemctl", "start", *reversed(units))
+    run("systemctl", "start", *reversed(UDEV))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def udev_where_it_matters(request):
+    """udev and systemd's units of devices take a fifth of the machine's time. They run in the files whose tests are about what they may
+    do to a device, which say `with_udev = True`."""
+    if getattr(request.module, "with_udev", False):
+        yield
+        return
+    run("systemctl", "stop", *UDEV)
+    yield
+    run("systemctl", "start", *reversed(UDEV))
 
 
 @pytest.hookimpl(hookwrapper=True)

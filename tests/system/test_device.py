@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from tools import ACCT, PATIENCE, VERDICT, RpcError, addresses, chain, ip, link, pair, ping, program, routes, run, until
 
+with_udev = True
 BIG = 185000  # a BIG TCP size that is no default
 
 

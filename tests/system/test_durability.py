@@ -67,7 +67,7 @@ def test_restart_touches_nothing_that_is_right(rpc, netns):
     assert snapshot() == before
 
 
-def test_sigkill_in_the_middle_of_200_devices(no_udev, rpc, netns):
+def test_sigkill_in_the_middle_of_200_devices(rpc, netns):
     """Wherever it was, after the restart there are exactly the 200, whole, and nothing else."""
     netns("many")
     devices = [{"name": f"d{i}", "addresses": [f"10.2.{i}.1/32"],
@@ -89,7 +89,7 @@ def test_sigkill_in_the_middle_of_200_devices(no_udev, rpc, netns):
     assert len(os.listdir(f"{PINS}/links")) == 200
 
 
-def test_sigkill_in_the_middle_of_a_deletion_leaves_no_orphan(no_udev, rpc, netns):
+def test_sigkill_in_the_middle_of_a_deletion_leaves_no_orphan(rpc, netns):
     """Devices with programs, because these take the kernel a while each."""
     netns("many")
     attachments = [{"name": "a", "hook": "netkit/peer", "program": "next1"}, {"name": "b", "hook": "netkit/primary", "program": "next1"}]

@@ -104,7 +104,7 @@ def host_address():
 DROPPING = ["next1", "next2", "drop"]
 
 
-def test_fifty_containers_send_from_their_first_instant(no_udev, rpc, netns, host_address):
+def test_fifty_containers_send_from_their_first_instant(rpc, netns, host_address):
     names = [netns(f"n{i}") for i in range(50)]
     running = [sender("udp", names[:40]), sender("raw", names[40:])]
     try:

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from tools import PATIENCE, Rpc, RpcError, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until, wait_for_daemon
 
+with_udev = True
 STATE_D = "/etc/netkitd/state.d"
 
 
