@@ -170,7 +170,7 @@ struct nk_view_attachment {
 	bool foreign;
 	int32_t position;     /* in the chain as packets meet it, from 0; -1 while it is not attached */
 	uint32_t link_id, prog_id;
-	const char *tag;
+	const char *tag, *kernel_name;
 	uint64_t run_count, run_time_ns;
 	bool attached;
 };

@@ -177,6 +177,7 @@ static const struct nk_field view_attachment_fields[] = {
 	MAYBE_COUNT(V, link_id, "Kernel id of its link."),
 	MAYBE_COUNT(V, prog_id, "Kernel id of its program."),
 	MAYBE_WORDS(V, tag, "The kernel's digest of the program's instructions."),
+	MAYBE_WORDS(V, kernel_name, "The program's name in the kernel, its function's cut to 15 bytes."),
 	COUNT(V, run_count, "How often the program ran, at all of its hooks; 0 unless kernel.bpf_stats_enabled is on."),
 	COUNT(V, run_time_ns, "How long, nanoseconds; likewise."),
 };

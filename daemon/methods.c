@@ -315,6 +315,7 @@ static void append_attachment(struct list *l, struct nk_view_attachment *v)
 
 	if (v->prog_id && nk_bpf_facts(v->prog_id, &facts) == 0) {
 		v->tag = facts.tag;
+		v->kernel_name = facts.kernel_name;
 		v->run_count = facts.run_count;
 		v->run_time_ns = facts.run_time_ns;
 	}

@@ -14,7 +14,7 @@ import sys
 import time
 
 import pytest
-from tools import PINS, VERDICT, RpcError, chain, link, main_pid, pair, program, run, until, wait_for_daemon
+from tools import PINS, VERDICT, RpcError, chain, link, main_pid, pair, ping, program, run, until, wait_for_daemon
 
 ORDER = "/usr/lib/netkitd-tests/order.bpf.o"
 THEIRS = "/sys/fs/bpf/theirs"
@@ -317,6 +317,55 @@ class Traffic:
         self.ping.send_signal(signal.SIGINT)
         out = self.ping.communicate()[0]
         return [int(n) for n in re.search(r"(\d+) packets transmitted, (\d+) received", out).groups()]
+
+
+def shown(device="web-1"):
+    """`netkitd-cli chain` as people get it: hook -> rows of columns; and its exit status."""
+    r = subprocess.run(["netkitd-cli", "chain", device], capture_output=True, text=True)
+    hooks = {}
+    for block in r.stdout.split("\n\n"):
+        lines = block.splitlines()
+        if len(lines) > 2:
+            assert lines[1].split() == ["PLACE", "STATE", "NAME", "PROGRAM", "FUNCTION", "LINK", "ID", "TAG", "RUNS", "A", "RUN"]
+            hooks[lines[0]] = [line.split(maxsplit=9) for line in lines[2:]]
+    return hooks, r.returncode, r.stdout
+
+
+def test_what_packets_meet_is_shown(web, theirs):
+    """The chains of both hooks, ours and theirs, are those that bpftool shows, and the counts those of the kernel."""
+    assert shown() == ({}, 0, "no program at any hook of web-1\n")
+    attach_theirs("next3")
+    web.converge([pair(attachments=[at("two", last=True), at("one", first=True),
+                                    {"name": "in", "hook": "netkit/primary", "program": "three"}])])
+    hooks, status, text = shown()
+    assert status == 0 and "kernel.bpf_stats_enabled" in text
+    assert list(hooks) == ["netkit/primary", PEER]
+    assert [row[:5] for row in hooks[PEER]] == [["0", "Attached", "one", "one", "next1"], ["1", "Foreign", "-", "-", "next3"],
+                                                ["2", "Attached", "two", "two", "next1"]]
+    assert [row[:5] for row in hooks["netkit/primary"]] == [["0", "Attached", "in", "three", "next1"]]
+    for hook, rows in hooks.items():
+        assert [(int(row[6]), 0 if row[5] == "-" else int(row[5])) for row in rows] == chain("web-1", hook)
+        for row in rows:
+            assert row[7] == json.loads(run("bpftool", "-j", "prog", "show", "id", row[6]))["tag"] and row[8:] == ["-", "-"]
+    told = json.loads(run("netkitd-cli", "-o", "json", "chain", "web-1"))["attachments"]
+    assert [(a["prog_id"], a.get("link_id", 0)) for a in told if a["hook"] == PEER] == chain("web-1", PEER)
+    run("sysctl", "-q", "kernel.bpf_stats_enabled=1")
+    try:
+        assert ping("10.0.0.2", count=3)
+        hooks, _, text = shown()
+    finally:
+        run("sysctl", "-q", "kernel.bpf_stats_enabled=0")
+    assert "bpf_stats_enabled" not in text
+    for row in hooks[PEER]:
+        kernel = json.loads(run("bpftool", "-j", "prog", "show", "id", row[6]))
+        assert int(row[8]) >= 3 and row[8:] == [str(kernel["run_cnt"]), f"{kernel['run_time_ns'] // kernel['run_cnt']} ns"]
+
+
+def test_what_is_missing_from_a_chain_is_shown(web):
+    web.apply([pair(attachments=[at("one"), at("x", "x")])], [program("x", "no_such_function")])
+    hooks, status, _ = shown()
+    assert status == 3
+    assert [row[:4] for row in hooks[PEER]] == [["0", "Attached", "one", "one"], ["-", "Missing", "x", "x"]]
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_completion(rpc, netns, tmp_path):
     assert "--wait" not in complete("--")
     assert complete("-o", "") == {"table", "json"} == complete("--output", "=", "")
     assert complete("list", "") == {"devices", "programs", "attachments"}
-    assert complete("get", "") == {"web-1", "left"} == complete("list", "attachments", "")
+    assert complete("get", "") == {"web-1", "left"} == complete("list", "attachments", "") == complete("chain", "")
     assert complete("delete", "web-1", "l") == {"left"}
     assert complete("get", "web-1", "") == set()
     assert complete("-s", "/run/no-such.sock", "get", "") == set()

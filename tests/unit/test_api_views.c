@@ -100,10 +100,10 @@ static void programs_and_attachments(void **state)
 		"{\"device\":\"d\",\"hook\":\"netkit/peer\",\"position\":-1,\"name\":\"x\",\"program\":\"p\",\"foreign\":false,"
 		"\"attached\":false,\"run_count\":0,\"run_time_ns\":0}");
 	a = (struct nk_view_attachment){.device = "d", .hook = "netkit/primary", .foreign = true, .attached = true, .link_id = 1, .prog_id = 2,
-					.tag = "ff", .run_count = 4, .run_time_ns = 5};
+					.tag = "ff", .kernel_name = "f", .run_count = 4, .run_time_ns = 5};
 	becomes(&nk_table_view_attachment, &a,
 		"{\"device\":\"d\",\"hook\":\"netkit/primary\",\"position\":0,\"foreign\":true,\"attached\":true,\"link_id\":1,"
-		"\"prog_id\":2,\"tag\":\"ff\",\"run_count\":4,\"run_time_ns\":5}");
+		"\"prog_id\":2,\"tag\":\"ff\",\"kernel_name\":\"f\",\"run_count\":4,\"run_time_ns\":5}");
 }
 
 static void the_daemon(void **state)

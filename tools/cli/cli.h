@@ -115,6 +115,7 @@ enum cli_status cli_plan_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_wait_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_rebuild_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_get_run(struct cli *cli, const struct cli_args *args);
+enum cli_status cli_chain_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_list_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_set_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_delete_run(struct cli *cli, const struct cli_args *args);

@@ -30,6 +30,11 @@ const struct cli_command cli_commands[] = {
 	{"plan", "[FILE|-]", 0, 1, cli_plan_options, "Show what apply would do, in order, and do nothing", NULL, cli_plan_run},
 	{"get", "DEVICE", 1, 1, NULL, "Show one device: desired, observed, condition",
 	 "The exit status is 3 if the device is not ready.", cli_get_run},
+	{"chain", "DEVICE", 1, 1, NULL, "Show what packets meet at each hook of a device",
+	 "The programs of each chain as packets meet them, netkitd's and those of others, then what should be there and isn't.\n"
+	 "Runs of a program are counted at all of its hooks together, while the sysctl kernel.bpf_stats_enabled is 1. The exit\n"
+	 "status is 3 if an attachment is missing.",
+	 cli_chain_run},
 	{"list", "[WHAT [DEVICE]]", 0, 2, cli_list_options, "List devices, programs or attachments",
 	 "WHAT is devices (if it isn't said), programs or attachments; attachments may be those of one DEVICE only. What netkitd\n"
 	 "didn't make is shown as foreign.",
