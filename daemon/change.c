@@ -249,6 +249,7 @@ static int remove_unclaimed(struct attempt *a, const char *name)
 	strncpy(items[a->change.n].name, name, NK_IFNAMSIZ - 1);
 	a->change.n++;
 	a->sum.remove++;
+	a->m->collect = true;
 	return 0;
 }
 

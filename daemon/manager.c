@@ -38,10 +38,13 @@ static void settled(void *arg)
 	struct nk_manager *m = arg;
 	struct nk_reconcile_counts c;
 
-	if (m->told_ready)
+	if (m->told_ready && !m->collect)
 		return;
 	nk_reconcile_count(m->reconcile, &c);
 	if (c.unsettled || nk_reconcile_resyncing(m->reconcile) || c.resyncs == 0)
+		return;
+	nk_manager_collect(m);
+	if (m->told_ready)
 		return;
 	m->told_ready = true;
 	malloc_trim(0);
@@ -155,6 +158,7 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 	struct nk_executor_options xo = {
 		.group = m->settings.group,
 		.bpffs = m->settings.bpffs,
+		.kept_pins = m->kept_pins,
 		.objects = { m->settings.object_dirs, m->settings.n_object_dirs },
 	};
 	struct nk_reconcile_options ro = {
@@ -193,6 +197,7 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 	r = nk_executor_new(&xo, &m->executor, err);
 	if (r < 0)
 		return r;
+	nk_manager_keep_pins(m);
 	ro.cache = m->cache;
 	ro.executor = m->executor;
 	r = nk_reconcile_new(&ro, &m->reconcile);
@@ -232,20 +237,14 @@ static int open_clients(struct nk_manager *m, struct nk_error *err)
 	char why[512];
 	struct nk_server_options so = {
 		.path = m->settings.socket_path,
-		.listen_fd = -1,
+		.listen_fd = m->listen_fd,
 		.group = m->settings.socket_group,
 		.max_clients = m->settings.max_clients,
 		.admin_groups = m->settings.admin_groups,
 		.n_admin_groups = m->settings.n_admin_groups,
 	};
-	int n = sd_listen_fds(1), r;
+	int r;
 
-	if (n > 1) {
-		nk_error_set(err, NK_E_INVALID_PARAMS, "systemd passed %d sockets, but netkitd listens on one; see netkitd.socket", n);
-		return -EINVAL;
-	}
-	if (n == 1)
-		so.listen_fd = SD_LISTEN_FDS_START;
 	m->rpc = nk_rpc_new(handlers, rpc_idle, peer_closed, m);
 	if (!m->rpc)
 		return -ENOMEM;
@@ -361,12 +360,16 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 	if (!m)
 		return -ENOMEM;
 	m->settings_path = settings_path;
-	m->mounts_fd = m->mountinfo_fd = -1;
+	m->mounts_fd = m->mountinfo_fd = m->listen_fd = -1;
+	m->collect = true;
 	m->started_us = nk_now_us();
 	TAILQ_INIT(&m->pending);
 	TAILQ_INIT(&m->waiters);
 	r = nk_settings_load(settings_path, &m->settings, err);
 	if (r < 0 && r != -ENOENT)
+		goto fail;
+	r = nk_manager_take_descriptors(m, err);
+	if (r < 0)
 		goto fail;
 	r = nk_probe_run(m->settings.bpffs, &m->probe);
 	if (r < 0) {
@@ -449,6 +452,7 @@ struct nk_manager *nk_manager_free(struct nk_manager *m)
 	}
 	free(m->refused);
 	nk_settings_clear(&m->settings);
+	free(m->pins_why);
 	free(m);
 	return NULL;
 }

@@ -52,6 +52,12 @@ struct nk_refused_file {
 	char *path, *why; /* owned */
 };
 
+/* Which file it is, as long as it is open. */
+struct nk_inode {
+	dev_t dev;
+	ino_t ino;
+};
+
 struct nk_manager {
 	struct event_base *base;
 	const char *settings_path;
@@ -77,6 +83,11 @@ struct nk_manager {
 	struct event *on_signal[3];
 	int mounts_fd;               /* an epoll descriptor on /proc/self/mountinfo: the table of mounts changed */
 	int mountinfo_fd;
+	int listen_fd, kept_pins;    /* what systemd passed: the socket, and the directory of pins of the netkitd before; -1, 0: nothing */
+	struct nk_inode pins_seen;   /* that directory's path as it was looked at last */
+	struct nk_inode pins_kept;   /* the one that systemd keeps for the next start */
+	char *pins_why;              /* why they could not; NULL: they stand at their path. Owned */
+	bool collect;                /* programs may be pinned that nobody names: look when all is done */
 
 	uint64_t revision;           /* on disk */
 	uint64_t revision_working;   /* with the changes that wait for their commit */
@@ -109,6 +120,21 @@ void nk_manager_on_mounts(int fd, short what, void *arg);
 void nk_manager_on_executor(int fd, short what, void *arg);
 /* Put one part of a snapshot into the cache. */
 void nk_manager_feed_snapshot(struct nk_cache *cache, const struct nk_result *res);
+
+/* ---- pinned.c ---- */
+
+/* Take what systemd passed, before anything else is opened. 0 or -errno with err. */
+int nk_manager_take_descriptors(struct nk_manager *m, struct nk_error *err);
+/* The executor holds the pins' directory: give it into systemd's keeping. */
+void nk_manager_keep_pins(struct nk_manager *m);
+/* Mounts changed: if another directory than that stands at the pins' path now, have the pins follow. */
+void nk_manager_check_pins(struct nk_manager *m);
+/* A snapshot is in, during which they did, or could not. */
+void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last);
+/* Nothing is under way: remove pins of programs that neither the document names nor a pinned link holds. */
+void nk_manager_collect(struct nk_manager *m);
+/* A device of no document went: its pins go. */
+void nk_manager_forget_unclaimed(struct nk_manager *m, const char *owner);
 
 /* ---- change.c ---- */
 

@@ -89,6 +89,8 @@ static size_t health(const struct nk_manager *m, const struct nk_reconcile_count
 		if (asprintf(&reasons[n], "%s was refused: %s", m->refused[i].path, m->refused[i].why) > 0)
 			n++;
 	}
+	if (m->pins_why && n < REASONS_MAX && asprintf(&reasons[n], "programs would go with netkitd: %s", m->pins_why) > 0)
+		n++;
 	if (!m->watch && n < REASONS_MAX &&
 	    asprintf(&reasons[n], "changes of programs by others are noticed only every %u s: %s", m->settings.poll_s, m->watch_why) > 0)
 		n++;

@@ -64,6 +64,8 @@ static void cache_changed(const char *owner, void *arg)
 
 	blame(m, owner);
 	nk_reconcile_observed(m->reconcile, owner);
+	if (!nk_cache_get(m->cache, owner))
+		nk_manager_forget_unclaimed(m, owner);
 }
 
 static void cache_name_free(const char *name, void *arg)
@@ -202,6 +204,7 @@ void nk_manager_on_mounts(int fd, short what, void *arg)
 	while (epoll_wait(fd, &ev, 1, 0) > 0)
 		;
 	nk_reconcile_netns_appeared(m->reconcile);
+	nk_manager_check_pins(m);
 }
 
 /* ---- the executor's results ---- */
@@ -251,6 +254,7 @@ void nk_manager_on_executor(int fd, short what, void *arg)
 				break;
 			nk_cache_end_snapshot(m->cache);
 			nk_reconcile_resynced(m->reconcile, res->error);
+			nk_manager_pins_followed(m, res);
 			event_add(m->on_monitor, NULL);
 			drain_monitor(m, 0);
 			break;

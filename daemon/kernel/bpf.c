@@ -5,7 +5,8 @@
  * where comes from a plan.
  *
  * Pins are reached through descriptors of their directories, kept open: nobody can unmount the bpffs under us without force, and
- * another one mounted over it does not hide our pins from us while we run.
+ * another one mounted over it does not hide our pins from us while we run. Who starts next would not find them, so they follow to where
+ * the path leads.
  */
 #include "daemon/kernel/bpf_internal.h"
 
@@ -45,6 +46,18 @@ int nk_bpf_pin_put(int fd, int dir, const char *name)
 	LIBBPF_OPTS(bpf_obj_pin_opts, options, .file_flags = BPF_F_PATH_FD, .path_fd = dir);
 
 	return bpf_obj_pin_opts(fd, name, &options);
+}
+
+int nk_bpf_pin_over(int fd, int dir, const char *name)
+{
+	int r;
+
+	if (unlinkat(dir, NK_PIN_FRESH, 0) < 0 && errno != ENOENT)
+		return -errno;
+	r = nk_bpf_pin_put(fd, dir, NK_PIN_FRESH);
+	if (r < 0)
+		return r;
+	return renameat(dir, NK_PIN_FRESH, dir, name) < 0 ? -errno : 0;
 }
 
 int nk_bpf_link_info(int fd, struct bpf_link_info *ret)
@@ -101,20 +114,54 @@ static int read_pins(struct nk_bpf *b, struct nk_error *err)
 	return 0;
 }
 
-int nk_bpf_open(const char *dir, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err)
+static void use(struct nk_bpf *b, const struct nk_bpffs *fs)
+{
+	nk_cleanup_close(&b->root);
+	nk_cleanup_close(&b->programs);
+	nk_cleanup_close(&b->links);
+	b->root = fs->root;
+	b->programs = fs->programs;
+	b->links = fs->links;
+}
+
+/* Open the directories, and bring there what the one that was kept holds. */
+static int open_directories(struct nk_bpf *b, int kept, struct nk_error *err)
+{
+	struct nk_bpffs old = { -1, -1, -1, -1 }, fs = { -1, -1, -1, -1 };
+	bool known = kept > 0 && !nk_bpffs_open_kept(kept, &old);
+	int r = nk_bpffs_open(b->dir, known, &fs, err);
+
+	if (!r && known && !nk_bpffs_same(old.root, fs.root))
+		r = nk_bpffs_move(&old, &fs, err);
+	nk_bpffs_close(&old);
+	if (r < 0) {
+		nk_bpffs_close(&fs);
+		return r;
+	}
+	for (size_t i = 0; i < 3; i++)
+		unlinkat((int[]){ fs.programs, fs.passed, fs.links }[i], NK_PIN_FRESH, 0);
+	nk_cleanup_close(&fs.passed);
+	use(b, &fs);
+	return 0;
+}
+
+int nk_bpf_open(const char *dir, int kept, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err)
 {
 	struct nk_bpf *b = calloc(1, sizeof(*b));
 	int r;
 
-	if (!b || nk_pins_init(&b->pins) < 0) {
-		free(b);
+	if (b)
+		b->root = b->programs = b->links = -1;
+	if (!b || nk_pins_init(&b->pins) < 0 || !(b->dir = strdup(dir))) {
+		nk_bpf_close(b);
 		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot keep the table of pinned links");
 	}
-	b->programs = b->links = -1;
 	b->objects = objects;
-	r = nk_bpffs_open(dir, &b->programs, &b->links, err);
-	if (!r)
+	r = open_directories(b, kept, err);
+	if (!r) {
+		nk_bpf_sweep_programs(b);
 		r = read_pins(b, err);
+	}
 	if (r < 0) {
 		nk_bpf_close(b);
 		return r;
@@ -123,14 +170,30 @@ int nk_bpf_open(const char *dir, const struct nk_object_dirs *objects, struct nk
 	return 0;
 }
 
+int nk_bpf_follow(struct nk_bpf *b, struct nk_error *err)
+{
+	_close_ int seen = open(b->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (seen >= 0 && nk_bpffs_same(seen, b->root))
+		return 0;
+	return open_directories(b, b->root, err);
+}
+
+int nk_bpf_root(const struct nk_bpf *b)
+{
+	return b->root;
+}
+
 struct nk_bpf *nk_bpf_close(struct nk_bpf *b)
 {
 	if (!b)
 		return NULL;
 	nk_bpf_close_loaded(b);
 	nk_pins_clear(&b->pins);
+	nk_cleanup_close(&b->root);
 	nk_cleanup_close(&b->programs);
 	nk_cleanup_close(&b->links);
+	free(b->dir);
 	free(b);
 	return NULL;
 }
@@ -391,7 +454,7 @@ static void read_tag(uint32_t prog_id, uint8_t *ret)
 }
 
 /* bpf(2) gives information of any BPF descriptor and doesn't say of what; its name in /proc does. */
-static bool is_link(int fd)
+bool nk_bpf_is_link(int fd)
 {
 	char path[32], target[64] = "";
 
@@ -409,7 +472,7 @@ uint32_t nk_bpf_pinned_prog(const char *path)
 
 	if (fd < 0)
 		return 0;
-	if (is_link(fd))
+	if (nk_bpf_is_link(fd))
 		return nk_bpf_link_info(fd, &info) < 0 ? 0 : info.prog_id;
 	return nk_program_identify(fd, &id, tag, NULL) < 0 ? 0 : id;
 }

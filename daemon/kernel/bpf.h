@@ -20,12 +20,21 @@
 struct nk_bpf;
 
 /*
- * Check that dir is (or can be made) on a bpffs that everybody sees (its mount's identity: BPF_FS_MAGIC; mount one at
- * /sys/fs/bpf if none is there), make the two directories and read the pins. Those of links that are in no chain any more are
- * removed. Object files may come from `objects`, which is borrowed for good. -errno with err.
+ * Open the directory of the pins (bpffs.h) and read them. What a killed process left half done is finished or removed, and so are
+ * pins of links that are in no chain any more. kept: the directory as an earlier netkitd had it, or 0; if that is another one, because
+ * of a mount that came or went meanwhile, its pins are brought here. Object files may come from `objects`, which is borrowed for
+ * good. -errno with err.
  */
-int nk_bpf_open(const char *dir, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err);
+int nk_bpf_open(const char *dir, int kept, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err);
 struct nk_bpf *nk_bpf_close(struct nk_bpf *b);
+
+/*
+ * Is what is seen at the directory's path still the one that holds the pins? If not (its bpffs was unmounted, or another one was mounted
+ * over it), bring them there, so that the next netkitd finds them. -errno with err: they stay where they are, and work.
+ */
+int nk_bpf_follow(struct nk_bpf *b, struct nk_error *err);
+/* A descriptor of the directory that holds the pins: borrowed. */
+int nk_bpf_root(const struct nk_bpf *b);
 
 struct nk_program_state {
 	char name[NK_NAME_MAX];
@@ -84,6 +93,9 @@ int nk_bpf_forget_device(struct nk_bpf *b, const char *device);
 
 /* The pinned programs below dir: name and kernel id each. For whoever has no struct nk_bpf: the loop, `rebuild`. 0 or -errno. */
 int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t prog_id, void *arg), void *arg);
+
+/* The same for the programs that the pinned links hold. */
+int nk_bpf_each_link(const char *dir, void (*fn)(uint32_t prog_id, void *arg), void *arg);
 
 /* Read a chain: our links by name, the rest as foreign. Takes any number (ENOSPC: again, larger). -errno. */
 int nk_bpf_query(struct nk_bpf *b, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *ret);

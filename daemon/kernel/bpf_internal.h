@@ -16,7 +16,8 @@ struct nk_bpf_loaded {
 };
 
 struct nk_bpf {
-	int programs, links;          /* directories, owned */
+	char *dir;                    /* path of the pins' directory, owned */
+	int root, programs, links;    /* directories, owned */
 	const struct nk_object_dirs *objects; /* borrowed */
 	struct nk_pins pins;
 	struct nk_bpf_loaded *loaded; /* owned; programs are few */
@@ -27,6 +28,10 @@ struct nk_bpf {
 int nk_bpf_pin_get(int dir, const char *name);
 /* 0 or -errno. */
 int nk_bpf_pin_put(int fd, int dir, const char *name);
+/* Where something is pinned before it takes a name. Encoded names have no '%' but in %2E and %25. */
+#define NK_PIN_FRESH "%fresh"
+/* Pin under a name that may be taken: what is there is replaced at once, so that the name never stands empty. 0 or -errno. */
+int nk_bpf_pin_over(int fd, int dir, const char *name);
 
 /* Give a link new_prog, only if it still has old_prog: two descriptors of programs. -EPERM: it has another one. -ENOLINK: the
  * device is gone. */
@@ -40,6 +45,7 @@ int nk_bpf_upgrade(struct nk_bpf *b, const char *program, const struct nk_bpf_us
 		   uint32_t *ret_n, struct nk_error *err);
 
 enum bpf_attach_type nk_bpf_attach_type(enum nk_hook hook);
+bool nk_bpf_is_link(int fd);
 /* 0 or -errno. */
 int nk_bpf_link_info(int fd, struct bpf_link_info *ret);
 /* Exchange the program of a link if it is still old_prog: 0 or -errno, -EPERM or -ESTALE when it isn't. */
@@ -60,5 +66,7 @@ int nk_bpf_settle_move(struct nk_bpf *b, const char *pin);
 
 /* NULL when it isn't loaded. Valid until the next load or unload. */
 const struct nk_bpf_loaded *nk_bpf_find_loaded(const struct nk_bpf *b, const char *name);
+/* Remove what a killed process left in the directory of programs: the half of one. */
+void nk_bpf_sweep_programs(const struct nk_bpf *b);
 /* Close what is loaded; the pins stay. */
 void nk_bpf_close_loaded(struct nk_bpf *b);

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,11 +18,7 @@
 #include "daemon/kernel/origin.h"
 #include "daemon/kernel/program.h"
 
-/*
- * Names beside those of programs; encoded names have no '%' but in %2E and %25. Where something is pinned before it takes its name,
- * and what follows a program's name where its origin is.
- */
-#define FRESH "%fresh"
+/* What follows a program's name where its origin is. */
 #define ORIGIN "%origin"
 
 static struct nk_bpf_loaded *find_loaded(const struct nk_bpf *b, const char *name)
@@ -64,19 +61,6 @@ static int keep_loaded(struct nk_bpf *b, const struct nk_program_state *state, i
 	}
 	*l = (struct nk_bpf_loaded){ .state = *state, .fd = fd };
 	return 0;
-}
-
-/* Pin under a name that may be taken: what is there is replaced at once, so that the name never stands empty. */
-static int pin_over(int fd, int dir, const char *pin)
-{
-	int r;
-
-	if (unlinkat(dir, FRESH, 0) < 0 && errno != ENOENT)
-		return -errno;
-	r = nk_bpf_pin_put(fd, dir, FRESH);
-	if (r < 0)
-		return r;
-	return renameat(dir, FRESH, dir, pin) < 0 ? -errno : 0;
 }
 
 static char *origin_name(const char *program, char *buf)
@@ -127,7 +111,7 @@ static void keep_origin(const struct nk_bpf *b, const char *name, uint32_t id, c
 	char pin[NK_PIN_NAME_MAX];
 
 	if (origin >= 0)
-		pin_over(origin, b->programs, origin_name(name, pin));
+		nk_bpf_pin_over(origin, b->programs, origin_name(name, pin));
 }
 
 static bool is_made_of(const struct version *v, const struct nk_origin *from)
@@ -226,7 +210,7 @@ static int install(struct nk_bpf *b, const struct nk_bpf_users *users, const str
 	if (r < 0)
 		return r;
 	if (!is_pinned(b, state->name, state->id))
-		r = pin_over(fd, b->programs, nk_pin_encode(state->name, pin));
+		r = nk_bpf_pin_over(fd, b->programs, nk_pin_encode(state->name, pin));
 	if (r < 0) {
 		nk_fail(err, NK_E_KERNEL, r, "cannot pin program '%s'", state->name);
 		if (upgrade)
@@ -301,6 +285,47 @@ static void close_directory(DIR **dir)
 {
 	if (*dir)
 		closedir(*dir);
+}
+
+void nk_bpf_sweep_programs(const struct nk_bpf *b)
+{
+	_close_ int fd = openat(b->programs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	__attribute__((cleanup(close_directory))) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	if (dir)
+		nk_take_fd(&fd); /* it is dir's now */
+	while (dir && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name), suffix = strlen(ORIGIN);
+		char program[NAME_MAX + 1];
+
+		if (len <= suffix || strcmp(entry->d_name + len - suffix, ORIGIN))
+			continue;
+		snprintf(program, sizeof(program), "%.*s", (int)(len - suffix), entry->d_name);
+		if (faccessat(b->programs, program, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+			unlinkat(b->programs, entry->d_name, 0);
+	}
+}
+
+int nk_bpf_each_link(const char *dir, void (*fn)(uint32_t prog_id, void *arg), void *arg)
+{
+	__attribute__((cleanup(close_directory))) DIR *links = NULL;
+	_free_ char *path = NULL;
+	struct dirent *entry;
+
+	if (asprintf(&path, "%s/links", dir) < 0)
+		return -ENOMEM;
+	links = opendir(path);
+	if (!links)
+		return -errno;
+	while ((entry = readdir(links))) {
+		struct bpf_link_info info;
+		_close_ int fd = entry->d_type == DT_REG ? nk_bpf_pin_get(dirfd(links), entry->d_name) : -1;
+
+		if (fd >= 0 && nk_bpf_is_link(fd) && !nk_bpf_link_info(fd, &info))
+			fn(info.prog_id, arg);
+	}
+	return 0;
 }
 
 int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t prog_id, void *arg), void *arg)

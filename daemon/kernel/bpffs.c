@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Finds or makes the bpffs directory of our pins, and checks that it is the one that outlives us. Pins are all that holds the programs
- * while netkitd is stopped, so a wrong mount here is a lost datapath later.
+ * Finds or makes the bpffs directory of our pins, checks that it is the one that outlives us, and brings pins from one to another. Pins
+ * are all that holds the programs while netkitd is stopped, so a wrong mount here is a lost datapath later.
  */
 #include "daemon/kernel/bpffs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdbool.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 
+#include "daemon/kernel/bpf_internal.h"
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
 
@@ -62,34 +65,58 @@ static int count_mounts(const char *mountinfo, dev_t dev, const char *at, unsign
 	return 0;
 }
 
-static bool in_the_hosts_mount_namespace(void)
+/* In the child. Where somebody was faster there is nothing to do. */
+static int mount_there(void)
 {
-	struct stat own, first;
+	int ns = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
+	struct statfs fs;
 
-	return !stat("/proc/self/ns/mnt", &own) && !stat("/proc/1/ns/mnt", &first) && own.st_dev == first.st_dev &&
-	       own.st_ino == first.st_ino;
+	if (ns < 0 || setns(ns, CLONE_NEWNS) < 0)
+		return errno;
+	if (!statfs(BPFFS, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	return mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0700") < 0 ? errno : 0;
+}
+
+/*
+ * Mount a bpffs where the host has none, as systemd does at boot. It has to be done in process 1's mount namespace, by a child, since
+ * a process of several threads can't go there: in a namespace of our own, which systemd's sandbox is, it would end with us. From there it
+ * comes back to ours. 0 or -errno.
+ */
+static int mount_for_the_host(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		_exit(mount_there());
+	if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0)
+		return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
 /* Open the directory above ours; mount a bpffs at the usual place if that is where it is to be and there is none. */
 static int open_parent(const char *parent, int *ret, struct nk_error *err)
 {
 	_close_ int fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
 
 	if (fd < 0)
 		return nk_fail(err, NK_E_KERNEL, -errno, "cannot open %s, where the pins are to be", parent);
 	if (!is_bpffs(fd)) {
 		if (strcmp(parent, BPFFS))
 			return nk_refuse(err, NK_E_KERNEL, -EINVAL, "%s is not on a bpffs, so nothing can be pinned there", parent);
-		if (!in_the_hosts_mount_namespace())
-			return nk_refuse(err, NK_E_KERNEL, -EINVAL,
-				       "no bpffs is mounted at " BPFFS ", and one that netkitd mounts would be its own only: "
-				       "mount it for the host (mount -t bpf bpf " BPFFS ")");
-		if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0700") < 0)
-			return nk_fail(err, NK_E_KERNEL, -errno, "cannot mount a bpffs at " BPFFS);
+		r = mount_for_the_host();
+		if (r < 0)
+			return nk_fail(err, NK_E_KERNEL, r,
+				       "no bpffs is mounted at " BPFFS ", and netkitd cannot mount it for the host (mount -t bpf bpf " BPFFS ")");
 		close(nk_take_fd(&fd));
 		fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0 || !is_bpffs(fd))
-			return nk_refuse(err, NK_E_KERNEL, -EINVAL, "no bpffs at " BPFFS " although it was mounted");
+			return nk_refuse(err, NK_E_KERNEL, -EINVAL,
+					 "a bpffs was mounted at " BPFFS " for the host, but netkitd doesn't see it: its mounts don't follow the host's");
 	}
 	*ret = nk_take_fd(&fd);
 	return 0;
@@ -115,24 +142,51 @@ static int check_mount(int fd, const char *parent, bool empty, struct nk_error *
 	return 0;
 }
 
+void nk_bpffs_close(struct nk_bpffs *fs)
+{
+	nk_cleanup_close(&fs->root);
+	nk_cleanup_close(&fs->programs);
+	nk_cleanup_close(&fs->passed);
+	nk_cleanup_close(&fs->links);
+}
+
 static int make_directory(int at, const char *name, int *ret)
 {
 	int fd;
 
 	if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	fd = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	*ret = fd;
 	return 0;
 }
 
-int nk_bpffs_open(const char *dir, int *ret_programs, int *ret_links, struct nk_error *err)
+/* The directories below `name` in parent, made where they are missing. 0 or -errno. */
+static int open_directories(int parent, const char *name, struct nk_bpffs *ret)
 {
-	_close_ int parent = -1, own = -1, programs = -1, passed = -1, links = -1;
+	struct nk_bpffs fs = { -1, -1, -1, -1 };
+	int r = make_directory(parent, name, &fs.root);
+
+	if (!r)
+		r = make_directory(fs.root, "programs", &fs.programs);
+	if (!r)
+		r = make_directory(fs.root, "passed", &fs.passed);
+	if (!r)
+		r = make_directory(fs.root, "links", &fs.links);
+	if (r < 0)
+		nk_bpffs_close(&fs);
+	else
+		*ret = fs;
+	return r;
+}
+
+int nk_bpffs_open(const char *dir, bool known, struct nk_bpffs *ret, struct nk_error *err)
+{
 	const char *name = strrchr(dir, '/');
 	_free_ char *parent_path = NULL;
+	_close_ int parent = -1;
 	bool empty;
 	int r;
 
@@ -145,20 +199,74 @@ int nk_bpffs_open(const char *dir, int *ret_programs, int *ret_links, struct nk_
 	r = open_parent(parent_path, &parent, err);
 	if (r < 0)
 		return r;
-	empty = faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+	empty = !known && faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
 	r = check_mount(parent, parent_path, empty, err);
 	if (r < 0)
 		return r;
-	r = make_directory(parent, name, &own);
+	r = open_directories(parent, name, ret);
+	return r < 0 ? nk_fail(err, NK_E_KERNEL, r, "cannot make the directories of pins in %s", dir) : 0;
+}
+
+int nk_bpffs_open_kept(int root, struct nk_bpffs *ret)
+{
+	return is_bpffs(root) ? open_directories(root, ".", ret) : -EINVAL;
+}
+
+bool nk_bpffs_same(int a, int b)
+{
+	struct stat x, y;
+
+	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static void close_directory(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+static int pin_there(int from, const char *name, int to)
+{
+	_close_ int fd = nk_bpf_pin_get(from, name);
+
+	return fd < 0 ? fd : nk_bpf_pin_over(fd, to, name);
+}
+
+/* Each pin of a directory: pin it in `to` too, or, without one, remove it. 0 or -errno of the first that failed. */
+static int go_through(int from, int to)
+{
+	_close_ int fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	__attribute__((cleanup(close_directory))) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	nk_take_fd(&fd); /* it is dir's now */
+	while (!r && (entry = readdir(dir))) {
+		if (entry->d_type != DT_REG || !strcmp(entry->d_name, NK_PIN_FRESH))
+			continue;
+		if (to >= 0)
+			r = pin_there(from, entry->d_name, to);
+		else if (unlinkat(from, entry->d_name, 0) < 0)
+			r = -errno;
+	}
+	return r;
+}
+
+int nk_bpffs_move(const struct nk_bpffs *from, const struct nk_bpffs *to, struct nk_error *err)
+{
+	int r = go_through(from->programs, to->programs);
+
 	if (!r)
-		r = make_directory(own, "programs", &programs);
+		r = go_through(from->passed, to->passed);
 	if (!r)
-		r = make_directory(own, "passed", &passed);
-	if (!r)
-		r = make_directory(own, "links", &links);
+		r = go_through(from->links, to->links);
 	if (r < 0)
-		return nk_fail(err, NK_E_KERNEL, r, "cannot make the directories of pins in %s", dir);
-	*ret_programs = nk_take_fd(&programs);
-	*ret_links = nk_take_fd(&links);
+		return nk_fail(err, NK_E_KERNEL, r, "cannot bring the pins from one bpffs to another");
+	/* What stays here nobody sees, and it would hold what is removed there. */
+	go_through(from->links, -1);
+	go_through(from->passed, -1);
+	go_through(from->programs, -1);
 	return 0;
 }

@@ -153,7 +153,7 @@ int nk_executor_new(const struct nk_executor_options *o, struct nk_executor **re
 	x->jobs[0] = x->jobs[1] = x->results_read = x->worker.results = x->worker.credit = -1;
 	x->worker.group = o->group;
 	x->worker.objects = o->objects;
-	r = nk_bpf_open(o->bpffs, &x->worker.objects, &x->worker.bpf, err);
+	r = nk_bpf_open(o->bpffs, o->kept_pins, &x->worker.objects, &x->worker.bpf, err);
 	if (r < 0) {
 		nk_executor_free(x);
 		return r;
@@ -199,6 +199,11 @@ struct nk_executor *nk_executor_free(struct nk_executor *x)
 	nk_bpf_close(x->worker.bpf);
 	free(x);
 	return NULL;
+}
+
+int nk_executor_pins(const struct nk_executor *x)
+{
+	return nk_bpf_root(x->worker.bpf);
 }
 
 int nk_executor_fd(const struct nk_executor *x)
@@ -254,6 +259,7 @@ struct nk_result *nk_result_free(struct nk_result *r)
 	free(r->places);
 	free(r->programs);
 	free(r->messages);
+	free(r->pins_why);
 	free(r);
 	return NULL;
 }

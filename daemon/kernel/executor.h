@@ -14,6 +14,7 @@ struct nk_executor;
 struct nk_executor_options {
 	uint32_t group;     /* IFLA_GROUP of our devices; those behind it collect deletions (message.h) */
 	const char *bpffs;  /* where pins live */
+	int kept_pins;      /* that directory as an earlier netkitd had it open (nk_bpf_open), 0: not known */
 	struct nk_object_dirs objects; /* where object files may come from: kept as long as the executor */
 };
 
@@ -21,6 +22,8 @@ struct nk_executor_options {
 int nk_executor_new(const struct nk_executor_options *o, struct nk_executor **ret, struct nk_error *err);
 /* Finish the running job (cancelled at its next boundary), join, free. Takes NULL, returns NULL. */
 struct nk_executor *nk_executor_free(struct nk_executor *x);
+/* The directory that holds the pins; valid until the first job. */
+int nk_executor_pins(const struct nk_executor *x);
 /* Readable when a result waits. */
 int nk_executor_fd(const struct nk_executor *x);
 
@@ -69,6 +72,9 @@ struct nk_result {
 	uint64_t as_of;
 	bool last;               /* SNAPSHOT: comes in parts; the last one ends it */
 	int error;               /* SNAPSHOT: negative errno when it failed as a whole */
+	dev_t pins_dev;          /* SNAPSHOT, the last part: the directory that holds the pins by now */
+	ino_t pins_ino;
+	char *pins_why;          /* owned: why that is not the one at its path; NULL: it is */
 	bool cancelled;
 	struct nk_plan plan;     /* PLAN: given back, for its names */
 	size_t n_done;           /* operations tried */

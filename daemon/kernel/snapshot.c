@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/message.h"
@@ -347,11 +348,27 @@ static int read_devices(struct snapshot *s)
 	return r;
 }
 
+/* Pins come first: chains are read by them. Where they can't follow they work on, so that is no failure of the snapshot. */
+static void follow_pins(struct nk_worker *w, struct nk_result *last)
+{
+	struct nk_error why = {};
+	struct stat st;
+
+	if (nk_bpf_follow(w->bpf, &why) < 0)
+		last->pins_why = strdup(why.message ? why.message : "no memory");
+	nk_error_clear(&why);
+	if (!fstat(nk_bpf_root(w->bpf), &st)) {
+		last->pins_dev = st.st_dev;
+		last->pins_ino = st.st_ino;
+	}
+}
+
 void nk_snapshot_run(struct nk_worker *w, const struct nk_job *job, struct nk_result *last)
 {
 	struct snapshot s = { .w = w, .job = job };
 	int r = new_part(&s);
 
+	follow_pins(w, last);
 	if (job->n_devices)
 		qsort(job->devices, job->n_devices, sizeof(*job->devices), compare_devices);
 	if (!r)

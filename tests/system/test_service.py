@@ -127,8 +127,8 @@ def test_a_refusal_of_the_kernel_is_told_with_its_errno(rpc, netns):
 def test_hardening(rpc):
     show = dict(l.split("=", 1) for l in run("systemctl", "show", "netkitd").splitlines() if "=" in l)
     status = dict(l.split(":\t", 1) for l in open(f"/proc/{main_pid()}/status").read().splitlines() if ":\t" in l)
-    # By their numbers: dac_read_search, net_broadcast, net_admin, sys_ptrace, sys_admin, perfmon, bpf.
-    allowed = sum(1 << n for n in (2, 11, 12, 19, 21, 38, 39))
+    # By their numbers: dac_read_search, net_broadcast, net_admin, sys_chroot, sys_ptrace, sys_admin, perfmon, bpf.
+    allowed = sum(1 << n for n in (2, 11, 12, 18, 19, 21, 38, 39))
     assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == allowed and int(status["CapAmb"], 16) == 0
     assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
     assert show["MemoryMax"] not in ("infinity", "")

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the manager does for pins as a whole: it has systemd keep a descriptor of their directory, so that the next netkitd finds them
+ * wherever that is mounted by then; it notices when another directory stands at their path; and it collects programs that nobody
+ * names. Pins are written and brought elsewhere by the executor alone. Called by the loop.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "daemon/manager.h"
+
+#define KEPT "pins" /* the descriptor's name with systemd */
+
+int nk_manager_take_descriptors(struct nk_manager *m, struct nk_error *err)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(1, &names), sockets = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (strcmp(names[i], KEPT) == 0) {
+			m->kept_pins = SD_LISTEN_FDS_START + i;
+		} else {
+			m->listen_fd = SD_LISTEN_FDS_START + i;
+			sockets++;
+		}
+		free(names[i]);
+	}
+	free(names);
+	if (sockets > 1) {
+		nk_error_set(err, NK_E_INVALID_PARAMS, "systemd passed %d sockets, but netkitd listens on one; see netkitd.socket", sockets);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static bool same(struct nk_inode a, struct nk_inode b)
+{
+	return a.dev == b.dev && a.ino == b.ino;
+}
+
+/* What stands at the pins' path, or above it: a bpffs on which they have no directory yet. */
+static struct nk_inode look(const struct nk_manager *m)
+{
+	const char *slash = strrchr(m->settings.bpffs, '/');
+	char parent[PATH_MAX];
+	struct stat st;
+
+	snprintf(parent, sizeof(parent), "%.*s", (int)(slash - m->settings.bpffs), m->settings.bpffs);
+	if (stat(m->settings.bpffs, &st) < 0 && stat(parent, &st) < 0)
+		return (struct nk_inode){ 0 };
+	return (struct nk_inode){ st.st_dev, st.st_ino };
+}
+
+/* Have systemd keep the directory instead of the one it had. Without systemd nothing happens. */
+static void give_away(struct nk_manager *m, int directory)
+{
+	struct stat st;
+
+	if (fstat(directory, &st) < 0 || same(m->pins_kept, (struct nk_inode){ st.st_dev, st.st_ino }))
+		return;
+	sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEPT);
+	if (sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=" KEPT "\nFDPOLL=0", &directory, 1) >= 0)
+		m->pins_kept = (struct nk_inode){ st.st_dev, st.st_ino };
+}
+
+void nk_manager_keep_pins(struct nk_manager *m)
+{
+	struct stat st;
+
+	if (m->kept_pins && fstat(m->kept_pins, &st) == 0)
+		m->pins_kept = (struct nk_inode){ st.st_dev, st.st_ino };
+	if (m->kept_pins)
+		close(m->kept_pins);
+	m->kept_pins = 0;
+	give_away(m, nk_executor_pins(m->executor));
+	m->pins_seen = look(m);
+}
+
+void nk_manager_check_pins(struct nk_manager *m)
+{
+	struct nk_inode now = look(m);
+	char why[300];
+
+	if (nk_reconcile_resyncing(m->reconcile) || same(now, m->pins_seen))
+		return;
+	m->pins_seen = now;
+	snprintf(why, sizeof(why), "the pins of %s go where it leads now, since their bpffs was unmounted, or hidden by another",
+		 m->settings.bpffs);
+	nk_reconcile_resync(m->reconcile, why);
+}
+
+void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last)
+{
+	int directory;
+
+	if (last->pins_why && (!m->pins_why || strcmp(m->pins_why, last->pins_why) != 0)) {
+		struct nk_event_fields f = { 0 };
+
+		nk_event(m->events, NK_EVENT_CAPABILITY_MISSING, &f, "programs would go with netkitd: %s", last->pins_why);
+	}
+	free(m->pins_why);
+	m->pins_why = last->pins_why;
+	last->pins_why = NULL;
+	/* They could not: they try again when mounts change. */
+	if (m->pins_why) {
+		m->pins_seen = look(m);
+		return;
+	}
+	m->pins_seen = (struct nk_inode){ last->pins_dev, last->pins_ino };
+	/* Mounts may have changed again meanwhile. */
+	nk_manager_check_pins(m);
+	directory = open(m->settings.bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory >= 0) {
+		give_away(m, directory);
+		close(directory);
+	}
+}
+
+/* ---- orphans ---- */
+
+struct orphan {
+	char name[NK_NAME_MAX];
+	uint32_t id;
+	bool held; /* by a pinned link */
+};
+
+struct orphans {
+	const struct nk_document *doc;
+	struct orphan *list; /* owned */
+	size_t n;
+};
+
+static void one_program(const char *name, uint32_t id, void *arg)
+{
+	struct orphans *o = arg;
+	struct orphan *more;
+
+	if (nk_document_program(o->doc, name))
+		return;
+	more = reallocarray(o->list, o->n + 1, sizeof(*more));
+	if (!more)
+		return; /* the next time */
+	o->list = more;
+	more[o->n] = (struct orphan){ .id = id };
+	strncpy(more[o->n++].name, name, NK_NAME_MAX - 1);
+}
+
+/* Links of devices that no document names any more hold programs that a document will name again that claims them, or `rebuild`. */
+static void one_link(uint32_t prog_id, void *arg)
+{
+	struct orphans *o = arg;
+
+	for (size_t i = 0; i < o->n; i++)
+		o->list[i].held |= o->list[i].id == prog_id;
+}
+
+void nk_manager_collect(struct nk_manager *m)
+{
+	struct orphans o = { .doc = m->doc };
+
+	if (!m->collect)
+		return;
+	m->collect = false;
+	nk_bpf_each_program(m->settings.bpffs, one_program, &o);
+	if (o.n && nk_bpf_each_link(m->settings.bpffs, one_link, &o) < 0)
+		o.n = 0;
+	/* Like one that a change took out of the document. */
+	for (size_t i = 0; i < o.n; i++) {
+		if (!o.list[i].held)
+			nk_reconcile_program_changed(m->reconcile, o.list[i].name, m->revision);
+	}
+	free(o.list);
+}
+
+void nk_manager_forget_unclaimed(struct nk_manager *m, const char *owner)
+{
+	if (nk_reconcile_knows(m->reconcile, owner) || nk_document_device(m->doc, owner))
+		return;
+	nk_reconcile_device_changed(m->reconcile, owner, m->revision);
+	m->collect = true;
+}
