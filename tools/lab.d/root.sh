@@ -137,8 +137,11 @@ in_root() {
 			shift
 		done
 		mount -o remount,bind,ro "$root"
-		exec chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-			HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
+		# Not in place of this shell: a make that is process 1 cannot end itself when it is told to.
+		status=0
+		chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+			HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@" || status=$?
+		exit "$status"
 	' in_root "$root/tree" "${#binds[@]}" "${binds[@]}" "$@"
 }
 
