@@ -6,6 +6,11 @@
  *   floor netns N            make the namespaces b0 … b<N-1>
  *   floor create N LINKS PIN make N devices with LINKS links each of the program pinned at PIN<i>, print nanoseconds
  *   floor delete             delete all of them by group, print nanoseconds
+ *   floor reattach N PIN     of N devices made before, with one link: detach the link and attach the program again, at once; nanoseconds
+ *                            of each
+ *   floor recreate N PIN     the same: delete each and make it again
+ *   floor requests N         N rtnetlink requests: add and remove an address of a dummy device; nanoseconds of processor time
+ *   floor attachments N PIN  N links of the program to a netkit device, made and detached; nanoseconds of processor time
  *
  * Devices are as bench.py's document has them. Requests are pipelined as far as one follows another.
  */
@@ -264,36 +269,41 @@ static int make_netns(unsigned n)
 	return setns(home, CLONE_NEWNET);
 }
 
-static int create_all(unsigned n, unsigned links, char **pins)
+static int open_pin(const char *path)
 {
-	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), host = open_socket();
-	int progs[8], *index = calloc(n, sizeof(*index)), *ns = calloc(n, sizeof(*ns));
-	const struct rlimit many = { 65536, 65536 };
-	uint64_t start;
+	union bpf_attr a = { .pathname = (uint64_t)(uintptr_t)path };
+	int fd = bpf(BPF_OBJ_GET, &a);
+
+	if (fd < 0)
+		die(path);
+	return fd;
+}
+
+static int open_device(unsigned i)
+{
+	char name[IFNAMSIZ];
+
+	snprintf(name, sizeof(name), "d%u", i);
+	return (int)if_nametoindex(name);
+}
+
+/* Devices from `first` up to `end`. */
+static void create_some(int host, unsigned first, unsigned end, unsigned links, const int *progs)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int *index = calloc(end, sizeof(*index)), *ns = calloc(end, sizeof(*ns));
 	char name[64];
 
-	setrlimit(RLIMIT_NOFILE, &many);
-	mkdir("/sys/fs/bpf/floor", 0700);
-	for (unsigned k = 0; k < links; k++) {
-		union bpf_attr a = { .pathname = (uint64_t)(uintptr_t)pins[k] };
-
-		progs[k] = bpf(BPF_OBJ_GET, &a);
-		if (progs[k] < 0)
-			die(pins[k]);
-	}
-	start = now_ns();
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = first; i < end; i++) {
 		snprintf(name, sizeof(name), "/run/netns/b%u", i);
 		ns[i] = open(name, O_RDONLY | O_CLOEXEC);
 		create(i, ns[i]);
 		flush_full(host);
 	}
 	flush(host);
-	for (unsigned i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "d%u", i);
-		index[i] = (int)if_nametoindex(name);
-	}
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = first; i < end; i++)
+		index[i] = open_device(i);
+	for (unsigned i = first; i < end; i++) {
 		int s, inner;
 
 		if (setns(ns[i], CLONE_NEWNET) < 0)
@@ -309,28 +319,43 @@ static int create_all(unsigned n, unsigned links, char **pins)
 		close(ns[i]);
 	}
 	setns(home, CLONE_NEWNET);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = first; i < end; i++) {
 		for (unsigned k = 0; k < links; k++)
 			attach(i, index[i], progs[k], k);
 	}
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = first; i < end; i++) {
 		addr(index[i], host_ip(i));
 		flush_full(host);
 	}
 	flush(host);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = first; i < end; i++) {
 		up(index[i], i);
 		flush_full(host);
 	}
 	flush(host);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = first; i < end; i++) {
 		route(index[i], host_ip(i) + 1, 32, 0);
 		flush_full(host);
 	}
 	flush(host);
-	printf("%llu\n", (unsigned long long)(now_ns() - start));
 	free(index);
 	free(ns);
+	close(home);
+}
+
+static int create_all(unsigned n, unsigned links, char **pins)
+{
+	const struct rlimit many = { 65536, 65536 };
+	int host = open_socket(), progs[8];
+	uint64_t start;
+
+	setrlimit(RLIMIT_NOFILE, &many);
+	mkdir("/sys/fs/bpf/floor", 0700);
+	for (unsigned k = 0; k < links; k++)
+		progs[k] = open_pin(pins[k]);
+	start = now_ns();
+	create_some(host, 0, n, links, progs);
+	printf("%llu\n", (unsigned long long)(now_ns() - start));
 	return 0;
 }
 
@@ -348,6 +373,108 @@ static int delete_all(void)
 	return 0;
 }
 
+static void detach(int link)
+{
+	union bpf_attr a = { .link_detach.link_fd = (uint32_t)link };
+
+	if (bpf(BPF_LINK_DETACH, &a) < 0)
+		die("link detach");
+}
+
+static int reattach(unsigned n, const char *pin)
+{
+	int prog = open_pin(pin);
+	char path[64];
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t start;
+		int link;
+
+		snprintf(path, sizeof(path), "/sys/fs/bpf/floor/d%u:0", i);
+		link = open_pin(path);
+		start = now_ns();
+		detach(link);
+		unlink(path);
+		attach(i, open_device(i), prog, 0);
+		printf("%llu\n", (unsigned long long)(now_ns() - start));
+		close(link);
+	}
+	return 0;
+}
+
+static int recreate(unsigned n, const char *pin)
+{
+	int host = open_socket(), prog = open_pin(pin);
+	char path[64];
+
+	for (unsigned i = 0; i < n; i++) {
+		struct ifinfomsg ifi = { .ifi_index = open_device(i) };
+		uint64_t start = now_ns();
+
+		done(message(RTM_DELLINK, 0, &ifi, sizeof(ifi)));
+		flush(host);
+		snprintf(path, sizeof(path), "/sys/fs/bpf/floor/d%u:0", i);
+		unlink(path);
+		create_some(host, i, i + 1, 1, &prog);
+		printf("%llu\n", (unsigned long long)(now_ns() - start));
+	}
+	return 0;
+}
+
+static uint64_t processor_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void dummy_address(int host, int ifindex, uint16_t type)
+{
+	struct ifaddrmsg m = { .ifa_family = AF_INET, .ifa_prefixlen = 32, .ifa_index = (uint32_t)ifindex };
+	struct nlmsghdr *h = message(type, type == RTM_NEWADDR ? NLM_F_CREATE | NLM_F_EXCL : 0, &m, sizeof(m));
+	uint32_t address = __builtin_bswap32(0x0afe0001u);
+
+	put(h, IFA_LOCAL, &address, sizeof(address));
+	done(h);
+	flush(host);
+}
+
+static int requests(unsigned n)
+{
+	int host = open_socket(), ifindex = (int)if_nametoindex("dummy-load");
+	uint64_t start = processor_ns();
+
+	for (unsigned i = 0; i < n / 2; i++) {
+		dummy_address(host, ifindex, RTM_NEWADDR);
+		dummy_address(host, ifindex, RTM_DELADDR);
+	}
+	printf("%llu\n", (unsigned long long)(processor_ns() - start));
+	return 0;
+}
+
+static int attachments(unsigned n, const char *pin)
+{
+	int prog = open_pin(pin), ifindex = (int)if_nametoindex("netkit-load");
+	uint64_t start = processor_ns();
+
+	for (unsigned i = 0; i < n; i++) {
+		union bpf_attr a = { 0 };
+		int link;
+
+		a.link_create.prog_fd = (uint32_t)prog;
+		a.link_create.target_ifindex = (uint32_t)ifindex;
+		a.link_create.attach_type = 54; /* BPF_NETKIT_PRIMARY */
+		link = bpf(BPF_LINK_CREATE, &a);
+		if (link < 0)
+			die("link create");
+		detach(link);
+		close(link);
+	}
+	printf("%llu\n", (unsigned long long)(processor_ns() - start));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "netns") == 0)
@@ -356,6 +483,15 @@ int main(int argc, char **argv)
 		return create_all((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), argv + 4);
 	if (argc == 2 && strcmp(argv[1], "delete") == 0)
 		return delete_all();
-	fprintf(stderr, "usage: floor netns N | create N LINKS PIN… | delete\n");
+	if (argc == 4 && strcmp(argv[1], "reattach") == 0)
+		return reattach((unsigned)atoi(argv[2]), argv[3]);
+	if (argc == 4 && strcmp(argv[1], "recreate") == 0)
+		return recreate((unsigned)atoi(argv[2]), argv[3]);
+	if (argc == 3 && strcmp(argv[1], "requests") == 0)
+		return requests((unsigned)atoi(argv[2]));
+	if (argc == 4 && strcmp(argv[1], "attachments") == 0)
+		return attachments((unsigned)atoi(argv[2]), argv[3]);
+	fprintf(stderr, "usage: floor netns N | create N LINKS PIN… | delete | reattach N PIN | recreate N PIN | requests N | "
+			"attachments N PIN\n");
 	return 2;
 }
