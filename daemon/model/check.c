@@ -220,7 +220,8 @@ static void check_attachment_names(struct report *r, const struct nk_device *d)
 	for (uint32_t i = 1; i < d->n_attachments; i++)
 		if (!strcmp(sorted[i - 1]->name, sorted[i]->name))
 			say(at(r, "/attachments/%u/name", (uint32_t)(sorted[i] - d->attachments)),
-			    "another attachment of this device is named %s: give them different names", sorted[i]->name);
+			    "another attachment of this %s is named %s: give them different names", nk_device_noun(d->interface),
+			    sorted[i]->name);
 }
 
 /* One list of anchors of attachment i: "before" or "after". */
@@ -241,8 +242,8 @@ static void check_anchors(struct report *r, const struct nk_device *d, uint32_t 
 		if (named && !strcmp(anchors[k].text, a->name))
 			say(r, "%s can't stand %s itself: name another attachment", a->name, member);
 		else if (!known)
-			say(r, "no attachment %s is at hook %s of this device: name one that is, or a program of somebody else by "
-			    "\"id\", \"tag\" or \"pin\"", anchors[k].text, nk_hook_name(a->hook));
+			say(r, "no attachment %s is at hook %s of this %s: name one that is, or a program of somebody else by "
+			    "\"id\", \"tag\" or \"pin\"", anchors[k].text, nk_hook_name(a->hook), nk_device_noun(d->interface));
 		else if (!named && (before ? a->last : a->first))
 			say(r, "%s is \"%s\", and so stands %s all programs of others: leave one of the two out", a->name,
 			    before ? "last" : "first", before ? "after" : "before");
@@ -322,8 +323,13 @@ static void check_attachments(struct report *r, const struct nk_device *d)
 			say(at(r, "/attachments/%u", i), "the kernel runs at most %d programs at one hook", NK_CHAIN_MAX);
 			return;
 		}
-		if (d->single && a->hook == NK_HOOK_NETKIT_PEER)
+		if (!nk_hook_fits(a->hook, d->interface))
+			say(at(r, "/attachments/%u/hook", i), "%s has no hook %s: choose %s", d->interface ? "an interface" : "a device",
+			    nk_hook_name(a->hook), d->interface ? "tcx/ingress or tcx/egress" : "netkit/primary or netkit/peer");
+		else if (d->single && a->hook == NK_HOOK_NETKIT_PEER)
 			say(at(r, "/attachments/%u/hook", i), "hook %s needs a peer, and this device has none", nk_hook_name(a->hook));
+		if (d->interface && a->required)
+			say(at(r, "/attachments/%u/required", i), "an interface isn't netkitd's to close: leave \"required\" out");
 		for (uint32_t j = 0; j < i; j++)
 			if (d->attachments[j].hook == a->hook && !strcmp(d->attachments[j].program, a->program)) {
 				say(at(r, "/attachments/%u/program", i), "program %s is already at this hook, as %s: the kernel "
@@ -381,8 +387,9 @@ size_t nk_document_check(const struct nk_document *doc, const struct nk_change *
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct nk_change_item *item = &c->items[i];
-		const char *list = item->is_program ? "programs" : "devices";
-		char prefix[sizeof("/programs/") + NK_NAME_MAX];
+		const struct nk_device *d = item->dev_next ? item->dev_next : item->dev_prev;
+		const char *list = item->is_program ? "programs" : d && d->interface ? "interfaces" : "devices";
+		char prefix[sizeof("/interfaces/") + NK_NAME_MAX];
 		size_t users;
 
 		if (item->pointer_index != SIZE_MAX)

@@ -135,6 +135,8 @@ static void emit_repairs(struct nk_diff *x)
 	bool up = x->o->end[NK_PRIMARY].up, has_peer = x->o->end[NK_PEER].details;
 
 	for (size_t i = 0; i < NK_HOOKS; i++) {
+		if (!nk_hook_fits((enum nk_hook)i, false))
+			continue;
 		nk_diff_read_hook(x, (enum nk_hook)i, &hooks[i]);
 		x->closes |= up && (hooks[i].required_missing || (hooks[i].rebuild && !x->blocked));
 	}
@@ -143,7 +145,8 @@ static void emit_repairs(struct nk_diff *x)
 	if (x->closes)
 		emit_simple(x, NK_OP_CLOSE, NK_PHASE_CLOSE);
 	for (size_t i = 0; i < NK_HOOKS; i++)
-		nk_diff_emit_hook(x, (enum nk_hook)i, &hooks[i]);
+		if (nk_hook_fits((enum nk_hook)i, false))
+			nk_diff_emit_hook(x, (enum nk_hook)i, &hooks[i]);
 	emit_settings(x);
 	nk_diff_emit_lists(x, NK_PRIMARY, false);
 	if (has_peer)
@@ -180,12 +183,52 @@ static enum nk_verdict recreate(struct nk_diff *x, bool is_there)
 	return is_there ? NK_VERDICT_RECREATE : NK_VERDICT_CREATE;
 }
 
+/* Nothing of an interface is ours but what is attached, wherever the link that was called so when it was attached may be now. */
+static enum nk_verdict compare_interface(struct nk_diff *x)
+{
+	struct nk_obs_device anywhere = { .interface = true };
+	size_t before = x->plan->n;
+
+	if (!x->d) {
+		memcpy(anywhere.owner, x->o->owner, sizeof(anywhere.owner));
+		x->o = &anywhere;
+		emit_simple(x, NK_OP_UNPIN, NK_PHASE_DELETE);
+		x->o = NULL;
+		return NK_VERDICT_DELETE;
+	}
+	if (!x->o)
+		return NK_VERDICT_ABSENT;
+	if (x->d->interface != x->o->interface)
+		return NK_VERDICT_CONFLICT;
+	if (!x->o->chains_known) {
+		/* First, so that who knows the chains also knows that nothing is elsewhere. */
+		emit_simple(x, NK_OP_UNPIN, NK_PHASE_INSPECT);
+		emit_simple(x, NK_OP_INSPECT, NK_PHASE_INSPECT);
+		return NK_VERDICT_INSPECT;
+	}
+	for (size_t i = 0; i < NK_HOOKS; i++) {
+		struct nk_diff_hook hook;
+
+		if (!nk_hook_fits((enum nk_hook)i, true))
+			continue;
+		nk_diff_read_hook(x, (enum nk_hook)i, &hook);
+		nk_diff_emit_hook(x, (enum nk_hook)i, &hook);
+	}
+	if (x->blocked)
+		return NK_VERDICT_BLOCKED;
+	return x->plan->n > before ? NK_VERDICT_CHANGE : NK_VERDICT_OK;
+}
+
 static enum nk_verdict compare(struct nk_diff *x)
 {
 	const struct nk_device *d = x->d;
 	const struct nk_obs_device *o = x->o;
 	size_t before = x->plan->n;
 
+	if (d)
+		x->blocked = programs_missing(d, x->env);
+	if ((d && d->interface) || (o && o->interface))
+		return compare_interface(x);
 	if (!d) {
 		if (!o || !is_ours(d, o))
 			return NK_VERDICT_OK;
@@ -195,7 +238,6 @@ static enum nk_verdict compare(struct nk_diff *x)
 	if (o && !is_ours(d, o))
 		return NK_VERDICT_CONFLICT;
 
-	x->blocked = programs_missing(d, x->env);
 	if (o && !o->chains_known) {
 		emit_simple(x, NK_OP_INSPECT, NK_PHASE_INSPECT);
 		return NK_VERDICT_INSPECT;

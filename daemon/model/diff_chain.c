@@ -261,6 +261,8 @@ bool nk_diff_unmet(const struct nk_device *d, const struct nk_obs_device *o, con
 
 	*ret_pin = false;
 	for (size_t i = 0; i < NK_HOOKS; i++) {
+		if (!nk_hook_fits((enum nk_hook)i, d->interface))
+			continue;
 		nk_diff_read_hook(&x, (enum nk_hook)i, &hooks[i]);
 		n += hooks[i].goal.n_unmet;
 		*ret_pin |= hooks[i].goal.unmet_pin;

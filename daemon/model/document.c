@@ -38,6 +38,7 @@ struct source {
 struct nk_document {
 	struct nk_map devices, peers, programs;
 	size_t n_programs; /* entries that have a program */
+	size_t n_interfaces; /* of the devices */
 	struct nk_map_node *spare_devices, *spare_programs; /* entries, owned; linked by by_name */
 	size_t n_spare_devices, n_spare_programs;
 	struct source *sources; /* owned; as many as there ever were files under state.d */
@@ -158,7 +159,12 @@ const char *nk_document_program_source(const struct nk_document *doc, const char
 
 size_t nk_document_n_devices(const struct nk_document *doc)
 {
-	return doc->devices.n;
+	return doc->devices.n - doc->n_interfaces;
+}
+
+size_t nk_document_n_interfaces(const struct nk_document *doc)
+{
+	return doc->n_interfaces;
 }
 
 size_t nk_document_n_programs(const struct nk_document *doc)
@@ -348,6 +354,7 @@ static void set_device(struct nk_document *doc, const char *name, const struct n
 	struct nk_device *prev = e ? e->dev : NULL;
 
 	count_users(doc, prev, next);
+	doc->n_interfaces += (next && next->interface ? 1 : 0) - (prev && prev->interface ? 1 : 0);
 	if (prev && !prev->single)
 		nk_map_remove(&doc->peers, &e->by_peer);
 	if (next && !e) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * The document: all desired programs and devices, found by name in constant time, and changes to it that can be taken back.
+ * The document: all desired programs, devices and interfaces, found by name in constant time, and changes to it that can be taken
+ * back. An interface is a struct nk_device too, and a name is a device's or an interface's: "device" stands for both where nothing
+ * else is said.
  * The manager owns the one document of the daemon. A request becomes a change set, is checked against the document with the
  * change applied, and either stays (committed by the store) or is undone, in time proportional to the change and never to
  * the document.
@@ -19,7 +21,9 @@ const struct nk_program *nk_document_program(const struct nk_document *doc, cons
 /* Source of an object that is there; NULL if it is not there. */
 const char *nk_document_device_source(const struct nk_document *doc, const char *name);
 const char *nk_document_program_source(const struct nk_document *doc, const char *name);
+/* Without interfaces. */
 size_t nk_document_n_devices(const struct nk_document *doc);
+size_t nk_document_n_interfaces(const struct nk_document *doc);
 size_t nk_document_n_programs(const struct nk_document *doc);
 /* How many attachments in the document use this program. Constant time. */
 size_t nk_document_program_users(const struct nk_document *doc, const char *name);
@@ -80,7 +84,7 @@ typedef void (*nk_problem_fn)(const struct nk_problem *p, void *arg);
  * on link through one of the same end's addresses or routes unless onlink, src among the end's addresses, no two routes
  * with one key, no address twice, at most NK_CHAIN_MAX attachments a hook, attachment names unique in the device, one
  * program at most once a hook, what attachments say of each other leaves an order (chain_order.h) and names attachments of the same
- * hook, hook netkit/peer only with a peer, both ends' names different when they share a namespace, IPv6
+ * hook, hook netkit/peer only with a peer, tcx hooks on an interface and no others there, nothing `required` there, both ends' names different when they share a namespace, IPv6
  * needs an MTU of 1280, at most NK_ADDRS_MAX addresses and NK_ROUTES_MAX routes an end). prefix is put before each pointer.
  * Pointers tell places in the device's lists as they are: call it before nk_device_normalise sorts them. Returns the number
  * of problems, each told to fn.
@@ -89,8 +93,8 @@ size_t nk_device_check(const struct nk_device *d, const char *prefix, nk_problem
 
 /*
  * Check what a change did to the document: every program that an attachment names exists, no removed program is still
- * used, no two peers share a name in a namespace, no peer in the host's namespace has the name of a device. Looks at the
- * changed objects and their neighbours only. Pointers are those of the request: "/devices/<pointer_index>/…" if
- * it is set, else "/devices/<name>/…".
+ * used, no two peers share a name in a namespace, no peer in the host's namespace has the name of a device or interface. Looks at
+ * the changed objects and their neighbours only. Pointers are those of the request: "/devices/<pointer_index>/…" if
+ * it is set, else "/devices/<name>/…"; likewise "/interfaces/…".
  */
 size_t nk_document_check(const struct nk_document *doc, const struct nk_change *c, nk_problem_fn fn, void *arg);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * What the kernel says of one device, as a plain value. kernel/cache fills it from events and dumps, the executor adds the
+ * What the kernel says of one device or interface, as a plain value. kernel/cache fills it from events and dumps, the executor adds the
  * chains, diff compares it with a desired device, and tests build it by hand. Nothing in here is ever written from our own
  * intentions.
  */
@@ -48,8 +48,10 @@ struct nk_obs_chain {
 	struct nk_obs_link *links; /* owned */
 };
 
+/* Of an interface only the members owner, single, chains_known, the primary end's ifindex and name, and its chains are set. */
 struct nk_obs_device {
-	char owner[NK_IFNAMSIZ]; /* the device's name as we gave it, from ifalias or the name at creation */
+	bool interface;          /* a link that isn't ours, of which the document says what is attached */
+	char owner[NK_IFNAMSIZ]; /* the device's name as we gave it, from ifalias or the name at creation; the interface's own */
 	bool marked;             /* ours: known by our IFLA_GROUP or ifalias, and once known for as long as it lives */
 	bool grouped;            /* carries our IFLA_GROUP now; if not, somebody took the mark away: NK_SET_GROUP */
 	bool aliased;            /* carries our ifalias */

@@ -85,6 +85,8 @@ const char *nk_verdict_name(enum nk_verdict v)
 		return "blocked";
 	case NK_VERDICT_CONFLICT:
 		return "conflict";
+	case NK_VERDICT_ABSENT:
+		return "absent";
 	}
 	return "?";
 }

@@ -40,7 +40,7 @@ enum nk_op_kind {
 	NK_OP_INSPECT,  /* read what no event tells: the chains of ifindex, silent settings, which namespace the definition names */
 	NK_OP_CLOSE,    /* primary down */
 	NK_OP_DELETE,   /* the pair, then what is left of its pins */
-	NK_OP_UNPIN,    /* pins of a device that is gone */
+	NK_OP_UNPIN,    /* the links of a device that is gone; of an interface those that aren't at ifindex, 0: all of them */
 	NK_OP_LOAD,     /* program */
 	NK_OP_UNLOAD,   /* program: forget and unpin */
 	NK_OP_CREATE,   /* the pair, with all that the kernel takes at creation */
@@ -115,7 +115,8 @@ enum nk_verdict {
 	NK_VERDICT_DELETE,
 	NK_VERDICT_INSPECT,   /* what no event tells is not known: read it first */
 	NK_VERDICT_BLOCKED,   /* a program it needs is not loaded, or its peer can't be seen */
-	NK_VERDICT_CONFLICT,  /* a foreign device has the name */
+	NK_VERDICT_CONFLICT,  /* a foreign device has the name; or a device of ours that of an interface */
+	NK_VERDICT_ABSENT,    /* no link has the interface's name: nothing to do until one has */
 };
 
 /* What diff needs to know beside the two devices. The functions are pure look-ups in the caller's tables. */
@@ -155,6 +156,9 @@ struct nk_diff_env {
  *  - a primary that is down: OPEN last, and all its routes after it. CLOSE flushes its routes and IPv6 addresses: they are put
  *    back.
  *  - nk_plan with d and an o that equals d is empty, verdict OK.
+ *  - of an interface only its chains are compared, and put right by the same operations, those of the attach phase included that a
+ *    device would be closed for: an interface is never closed. o NULL: ABSENT, no operations. d NULL: UNPIN of all, DELETE. Before
+ *    INSPECT comes UNPIN, of links that were attached when another link had the name.
  * d has passed nk_device_check.
  * *ret_verdict is set on success. 0 or -ENOMEM (plan as it was).
  */

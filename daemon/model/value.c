@@ -191,7 +191,7 @@ bool nk_device_equal(const struct nk_device *a, const struct nk_device *b)
 {
 	if (a == b)
 		return true;
-	if (a->mode != b->mode || a->single != b->single || a->has_headroom != b->has_headroom ||
+	if (a->interface != b->interface || a->mode != b->mode || a->single != b->single || a->has_headroom != b->has_headroom ||
 	    a->has_tailroom != b->has_tailroom || a->headroom != b->headroom || a->tailroom != b->tailroom ||
 	    a->n_attachments != b->n_attachments)
 		return false;
@@ -457,8 +457,17 @@ const char *nk_hook_name(enum nk_hook hook)
 		return "netkit/primary";
 	case NK_HOOK_NETKIT_PEER:
 		return "netkit/peer";
+	case NK_HOOK_TCX_INGRESS:
+		return "tcx/ingress";
+	case NK_HOOK_TCX_EGRESS:
+		return "tcx/egress";
 	}
 	return "?";
+}
+
+const char *nk_device_noun(bool interface)
+{
+	return interface ? "interface" : "device";
 }
 
 char *nk_anchor_format(const struct nk_anchor *a, char *buf, size_t size)

@@ -25,9 +25,9 @@ enum nk_scrub { NK_SCRUB_DEFAULT, NK_SCRUB_NONE };
 enum nk_end_id { NK_PRIMARY, NK_PEER };
 #define NK_ENDS 2
 
-/* The netkit hooks. tcx hooks of foreign interfaces take their place behind these. */
-enum nk_hook { NK_HOOK_NETKIT_PRIMARY, NK_HOOK_NETKIT_PEER };
-#define NK_HOOKS 2
+/* Devices have the first two, interfaces the others. */
+enum nk_hook { NK_HOOK_NETKIT_PRIMARY, NK_HOOK_NETKIT_PEER, NK_HOOK_TCX_INGRESS, NK_HOOK_TCX_EGRESS };
+#define NK_HOOKS 4
 
 /* An IPv4 or IPv6 address; len is 4 or 16 bytes, 0 for "none". Bytes beyond len are zero. */
 struct nk_ip {
@@ -118,16 +118,20 @@ struct nk_attachment {
 	char name[NK_NAME_MAX];
 	char program[NK_NAME_MAX]; /* name of a program in the same document */
 	uint8_t hook;              /* enum nk_hook */
-	bool required;             /* close the device while it is not attached */
+	bool required;             /* close the device while it is not attached; not of interfaces, which aren't ours to close */
 	bool first, last;          /* before, or after, all that aren't; foreign programs too */
 	int32_t priority;          /* smaller stands earlier */
 	uint32_t n_before, n_after;
 	struct nk_anchor *before, *after; /* owned, sorted by nk_anchor_cmp */
 };
 
-/* A netkit pair, named by its primary. Counted, immutable; free with nk_device_unref. */
+/*
+ * A netkit pair, named by its primary; or an interface, a link of the daemon's namespace that isn't ours and of which the document
+ * says only what is attached at its tcx hooks. Counted, immutable; free with nk_device_unref.
+ */
 struct nk_device {
 	atomic_uint refs;
+	bool interface; /* then it is single, and has nothing but its name and attachments */
 	uint8_t mode; /* enum nk_mode */
 	bool single;  /* no peer */
 	bool has_headroom, has_tailroom;
@@ -180,6 +184,12 @@ struct nk_device *nk_device_unref(const struct nk_device *d);
 struct nk_program *nk_program_ref(const struct nk_program *p);
 struct nk_program *nk_program_unref(const struct nk_program *p);
 
+/* Is this a hook that an interface has, or a device? */
+static inline bool nk_hook_fits(enum nk_hook hook, bool interface)
+{
+	return (hook >= NK_HOOK_TCX_INGRESS) == interface;
+}
+
 /* The device's name: that of its primary. */
 static inline const char *nk_device_name(const struct nk_device *d)
 {
@@ -231,6 +241,8 @@ const char *nk_name_problem(const char *name);
 
 /* The hook's name on the socket: libbpf's section name, "netkit/primary". */
 const char *nk_hook_name(enum nk_hook hook);
+/* What it is, in sentences: "device" or "interface". */
+const char *nk_device_noun(bool interface);
 
 /* An anchor as a person reads it: "acct", "program 12", "tag 0123456789abcdef", "pin /sys/fs/bpf/x". Cut where it ends; returns buf. */
 #define NK_ANCHOR_STRLEN 160

@@ -214,6 +214,15 @@ static void random_places(struct rng *r, struct nk_device *d)
 	}
 }
 
+static enum nk_hook random_hook(struct rng *r, bool interface, bool single)
+{
+	bool second = (interface || !single) && rng_one_in(r, 2);
+
+	if (interface)
+		return second ? NK_HOOK_TCX_EGRESS : NK_HOOK_TCX_INGRESS;
+	return second ? NK_HOOK_NETKIT_PEER : NK_HOOK_NETKIT_PRIMARY;
+}
+
 static void random_attachments(struct rng *r, struct nk_device *d, uint32_t size)
 {
 	uint32_t n = rng_below(r, size < 4 ? size + 1 : 5);
@@ -230,18 +239,13 @@ static void random_attachments(struct rng *r, struct nk_device *d, uint32_t size
 
 		snprintf(a->name, sizeof(a->name), "%c", 'a' + (first_name + i * step) % 4);
 		snprintf(a->program, sizeof(a->program), "p%u", (first_program + i) % 4);
-		a->hook = d->single || rng_one_in(r, 2) ? NK_HOOK_NETKIT_PRIMARY : NK_HOOK_NETKIT_PEER;
-		a->required = rng_one_in(r, 4);
+		a->hook = (uint8_t)random_hook(r, d->interface, d->single);
+		a->required = rng_one_in(r, 4) && !d->interface;
 	}
 }
 
-struct nk_device *generate_device(struct rng *r, uint32_t size)
+static void random_ends(struct rng *r, struct nk_device *d, uint32_t size)
 {
-	struct nk_device *d = nk_device_new();
-
-	if (!d)
-		abort();
-	strcpy(d->end[NK_PRIMARY].name, "web-1");
 	d->single = rng_one_in(r, 12);
 	d->mode = rng_one_in(r, 6) ? NK_MODE_L2 : NK_MODE_L3;
 	for (size_t i = 0; i < (d->single ? 1 : NK_ENDS); i++) {
@@ -264,12 +268,29 @@ struct nk_device *generate_device(struct rng *r, uint32_t size)
 	}
 	d->has_headroom = rng_one_in(r, 12);
 	d->headroom = 32;
+}
+
+static struct nk_device *generate(struct rng *r, uint32_t size, bool interface)
+{
+	struct nk_device *d = nk_device_new();
+
+	if (!d)
+		abort();
+	strcpy(d->end[NK_PRIMARY].name, "web-1");
+	d->interface = d->single = interface;
+	if (!interface)
+		random_ends(r, d, size);
 	random_attachments(r, d, size);
 	drop_wrong_routes(d);
 	if (rng_one_in(r, 2))
 		random_places(r, d);
 	nk_device_normalise(d);
 	return d;
+}
+
+struct nk_device *generate_device(struct rng *r, uint32_t size)
+{
+	return generate(r, size, rng_one_in(r, 4));
 }
 
 static void copy_anchors(struct nk_anchor **list, uint32_t n)
@@ -350,7 +371,7 @@ struct nk_device *generate_variant(struct rng *r, const struct nk_device *d, uin
 	struct nk_device *c = clone(d);
 	struct nk_end *e = &c->end[c->single ? NK_PRIMARY : (enum nk_end_id)rng_below(r, 2)];
 
-	switch (rng_below(r, 6)) {
+	switch (c->interface ? 3 + rng_below(r, 3) : rng_below(r, 6)) {
 	case 0:
 		e->policy = !e->policy;
 		break;
@@ -369,7 +390,8 @@ struct nk_device *generate_variant(struct rng *r, const struct nk_device *d, uin
 		break;
 	}
 	if (rng_one_in(r, 4)) {
-		e->policy = !e->policy;
+		if (!c->interface)
+			e->policy = !e->policy;
 		random_attachments(r, c, size);
 	}
 	if (rng_one_in(r, 2))
@@ -413,7 +435,7 @@ static void drift_list(struct rng *r, struct world *w, enum nk_end_id end)
 
 static void drift_chain(struct rng *r, struct world *w)
 {
-	enum nk_hook hook = w->o.single ? NK_HOOK_NETKIT_PRIMARY : (enum nk_hook)rng_below(r, 2);
+	enum nk_hook hook = random_hook(r, w->o.interface, w->o.single);
 	struct nk_obs_chain *c = &w->o.chain[hook];
 	uint32_t at = c->n ? rng_below(r, c->n) : 0;
 	char name[2] = { (char)('a' + rng_below(r, 6)), '\0' };
@@ -482,10 +504,25 @@ static void drift_settings(struct rng *r, struct world *w)
 	}
 }
 
+static void drift_interface(struct rng *r, struct world *w)
+{
+	if (!rng_one_in(r, 4)) {
+		drift_chain(r, w);
+		return;
+	}
+	w->o.chains_known = false;
+	if (rng_one_in(r, 2))
+		w->strays++;
+}
+
 static void drift(struct rng *r, struct world *w)
 {
 	enum nk_end_id end = w->o.single ? NK_PRIMARY : (enum nk_end_id)rng_below(r, 2);
 
+	if (w->o.interface) {
+		drift_interface(r, w);
+		return;
+	}
 	switch (rng_below(r, 10)) {
 	case 0:
 	case 1:
@@ -522,7 +559,9 @@ static void build(struct world *w, const struct nk_device *d)
 	struct nk_plan plan = { 0 };
 	enum nk_verdict verdict;
 
-	if (nk_diff(d, NULL, &env, &plan, &verdict) < 0)
+	if (d->interface)
+		world_make_interface(w, nk_device_name(d));
+	if (nk_diff(d, w->exists ? &w->o : NULL, &env, &plan, &verdict) < 0)
 		abort();
 	nk_plan_order(&plan);
 	for (size_t i = 0; i < plan.n; i++)
@@ -541,7 +580,7 @@ void generate_world(struct rng *r, const struct nk_device *d, uint32_t size, str
 	case 0:
 		break; /* it is not there */
 	case 1:
-		before = generate_device(r, size);
+		before = generate(r, size, d->interface);
 		break;
 	case 2:
 	case 3:

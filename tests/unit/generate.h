@@ -17,7 +17,7 @@ uint32_t rng_below(struct rng *r, uint32_t n);
 /* True once in n. */
 bool rng_one_in(struct rng *r, uint32_t n);
 
-/* A device that passes nk_device_check, normalised. size 1 … 8: how much is in it. */
+/* A device, or one time in four an interface, that passes nk_device_check, normalised. size 1 … 8: how much is in it. */
 struct nk_device *generate_device(struct rng *r, uint32_t size);
 /* The same device with some things changed, as an operator's next document would have it. */
 struct nk_device *generate_variant(struct rng *r, const struct nk_device *d, uint32_t size);

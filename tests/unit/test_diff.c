@@ -382,6 +382,69 @@ static void an_unseen_peer_is_left_alone(void **state)
 	finish(d, &w);
 }
 
+/* An interface with two programs at each of its hooks. */
+static struct nk_device *uplink(void)
+{
+	struct nk_device *d = build_device("eth0", NULL);
+
+	d->interface = true;
+	build_attachment(d, "acct", "p0", NK_HOOK_TCX_INGRESS, false);
+	build_attachment(d, "fw", "p1", NK_HOOK_TCX_INGRESS, false);
+	build_attachment(d, "out", "p0", NK_HOOK_TCX_EGRESS, false);
+	nk_device_normalise(d);
+	return d;
+}
+
+static void an_interface_is_only_attached_to(void **state)
+{
+	struct nk_device *d = uplink();
+	struct world w = empty_world();
+
+	assert_string_equal(happens(d, &w, NK_VERDICT_ABSENT), "");
+	world_make_interface(&w, "eth0");
+	world_link_insert(&w, NK_HOOK_TCX_INGRESS, 0, "", 999);
+	w.o.chains_known = false;
+	assert_string_equal(happens(d, &w, NK_VERDICT_INSPECT), "unpin what is left of eth0\ninspect eth0\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach acct (program p0) at tcx/ingress of eth0\n"
+							       "attach fw (program p1) at tcx/ingress of eth0\n"
+							       "attach out (program p0) at tcx/egress of eth0\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	world_link_remove(&w, NK_HOOK_TCX_INGRESS, 1);
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "attach acct (program p0) at tcx/ingress of eth0, before program 101\n");
+	w.prog_id[1] = 0;
+	assert_string_equal(happens(d, &w, NK_VERDICT_BLOCKED), "");
+	w.prog_id[1] = 105;
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "update fw (to program p1) at tcx/ingress of eth0\n");
+	/* A chain that a device would be closed for. */
+	memcpy(d->attachments[0].program, "p1", sizeof("p1"));
+	memcpy(d->attachments[1].program, "p0", sizeof("p0"));
+	assert_string_equal(happens(d, &w, NK_VERDICT_CHANGE), "detach acct at tcx/ingress of eth0\n"
+							       "detach fw at tcx/ingress of eth0\n"
+							       "attach acct (program p1) at tcx/ingress of eth0\n"
+							       "attach fw (program p0) at tcx/ingress of eth0\n");
+	assert_string_equal(happens(d, &w, NK_VERDICT_OK), "");
+	assert_string_equal(happens(NULL, &w, NK_VERDICT_DELETE), "unpin what is left of eth0\n");
+	assert_int_equal(w.o.chain[NK_HOOK_TCX_INGRESS].n, 1);
+	assert_int_equal(w.o.chain[NK_HOOK_TCX_INGRESS].links[0].prog_id, 999);
+	assert_int_equal(w.o.chain[NK_HOOK_TCX_EGRESS].n, 0);
+	assert_false(w.touched_foreign);
+	finish(d, &w);
+}
+
+static void a_device_is_no_interface(void **state)
+{
+	struct nk_device *d = build_device("eth0", "one"), *interface = uplink();
+	struct world w = real(d);
+
+	assert_string_equal(happens(interface, &w, NK_VERDICT_CONFLICT), "");
+	world_clear(&w);
+	w = empty_world();
+	world_make_interface(&w, "eth0");
+	assert_string_equal(happens(d, &w, NK_VERDICT_CONFLICT), "");
+	nk_device_unref(interface);
+	finish(d, &w);
+}
+
 static void the_order_of_phases_is_stable(void **state)
 {
 	static const uint8_t phases[] = { 9, 3, 3, 0, 9, 8, 3, 0 };
@@ -429,6 +492,8 @@ int main(void)
 		cmocka_unit_test(what_stands_in_the_way_does_not_stop_the_rest),
 		cmocka_unit_test(unknown_chains_are_read_first),
 		cmocka_unit_test(an_unseen_peer_is_left_alone),
+		cmocka_unit_test(an_interface_is_only_attached_to),
+		cmocka_unit_test(a_device_is_no_interface),
 		cmocka_unit_test(the_order_of_phases_is_stable),
 		cmocka_unit_test(a_description_is_cut_where_the_room_ends),
 	};

@@ -323,6 +323,65 @@ static void wrong_attachments_are_told_by_place(void **state)
 	assert_string_equal(problems(d), "/d/attachments/63\n");
 }
 
+static void interfaces_are_devices_of_another_kind(void **state)
+{
+	struct nk_document *doc = nk_document_new();
+	struct told t = { 0 };
+	struct nk_change c = { 0 };
+	struct nk_device *d = build_device("eth0", NULL), *e = build_device("eth0", NULL);
+
+	d->interface = true;
+	assert_false(nk_device_equal(d, e));
+	nk_device_unref(e);
+	put_program(doc, "p", "/p", &c);
+	put_device(doc, with_program("web-1", "one", "p"), "", 0, &c);
+	build_attachment(d, "a", "p", NK_HOOK_TCX_INGRESS, false);
+	put_device(doc, d, "", 1, &c);
+	assert_int_equal(nk_document_n_devices(doc), 1);
+	assert_int_equal(nk_document_n_interfaces(doc), 1);
+	assert_int_equal(nk_document_program_users(doc, "p"), 2);
+	assert_int_equal(nk_document_check(doc, &c, take_problem, &t), 0);
+	nk_change_clear(&c);
+
+	/* A peer beside its primary, of the same name, and a program that isn't there. */
+	d = build_device("web-2", "two");
+	nk_netns_clear(&d->netns);
+	put_device(doc, d, "", 2, &c);
+	d = build_device("eth1", NULL);
+	d->interface = true;
+	build_attachment(d, "a", "nobody", NK_HOOK_TCX_EGRESS, false);
+	put_device(doc, d, "", 3, &c);
+	assert_int_equal(nk_document_check(doc, &c, take_problem, &t), 2);
+	assert_string_equal(t.pointers, "/devices/2/peer/name\n/interfaces/3/attachments/0/program\n");
+	assert_int_equal(nk_document_n_interfaces(doc), 2);
+	nk_document_undo(doc, &c);
+	assert_int_equal(nk_document_n_devices(doc), 1);
+	assert_int_equal(nk_document_n_interfaces(doc), 1);
+	assert_int_equal(nk_document_remove_device(doc, "eth0", &c), 0);
+	assert_int_equal(nk_document_n_interfaces(doc), 0);
+	nk_document_undo(doc, &c);
+	assert_int_equal(nk_document_n_interfaces(doc), 1);
+	nk_document_free(doc);
+}
+
+static void each_kind_has_its_hooks(void **state)
+{
+	struct nk_device *d = build_device("web-1", "one");
+
+	build_attachment(d, "a", "p", NK_HOOK_TCX_INGRESS, false);
+	build_attachment(d, "b", "p", NK_HOOK_TCX_EGRESS, false);
+	build_attachment(d, "c", "p", NK_HOOK_NETKIT_PEER, true);
+	assert_string_equal(problems(d), "/d/attachments/0/hook\n/d/attachments/1/hook\n");
+
+	d = build_device("eth0", NULL);
+	d->interface = true;
+	build_attachment(d, "a", "p", NK_HOOK_NETKIT_PRIMARY, false);
+	build_attachment(d, "b", "p", NK_HOOK_NETKIT_PEER, false);
+	build_attachment(d, "c", "p", NK_HOOK_TCX_INGRESS, false);
+	build_attachment(d, "d", "p", NK_HOOK_TCX_EGRESS, true);
+	assert_string_equal(problems(d), "/d/attachments/0/hook\n/d/attachments/1/hook\n/d/attachments/3/required\n");
+}
+
 static void lists_have_bounds(void **state)
 {
 	struct nk_device *d = build_device("web-1", "one");
@@ -352,6 +411,8 @@ int main(void)
 		cmocka_unit_test(wrong_addresses_and_routes_are_told_by_place),
 		cmocka_unit_test(wrong_settings_are_told_by_place),
 		cmocka_unit_test(wrong_attachments_are_told_by_place),
+		cmocka_unit_test(interfaces_are_devices_of_another_kind),
+		cmocka_unit_test(each_kind_has_its_hooks),
 		cmocka_unit_test(lists_have_bounds),
 	};
 

@@ -193,6 +193,33 @@ static bool required_there(const struct nk_device *d, const struct world *w)
 	return true;
 }
 
+/* An interface can't be closed: what can't be done one step at a time is done with a gap. */
+static bool has_gap(const struct nk_plan *plan, enum nk_hook hook)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->ops[i].kind == NK_OP_DETACH && plan->ops[i].phase == NK_PHASE_ATTACH && plan->ops[i].hook == hook)
+			return true;
+	return false;
+}
+
+static bool safe_interface(const struct nk_device *d, const struct world *w, const struct world *old, const struct nk_obs_chain *goal,
+			   const struct nk_plan *plan)
+{
+	if (w->touched_foreign)
+		return fails("touched what is foreign");
+	for (size_t i = 0; i < NK_HOOKS; i++) {
+		enum nk_hook hook = (enum nk_hook)i;
+
+		if (!nk_hook_fits(hook, true) || has_gap(plan, hook))
+			continue;
+		if (!holds_new(d, w, &old->o.chain[hook], hook) && !holds_old(d, w, &old->o.chain[hook], hook))
+			return fails("a half-built chain at %s", nk_hook_name(hook));
+		if (!in_order(&w->o.chain[hook], &old->o.chain[hook], &goal[hook]))
+			return fails("programs that change places without need at %s", nk_hook_name(hook));
+	}
+	return true;
+}
+
 /* untouched: no operation has succeeded yet, so what is wrong is still what was found. goal: the chains that are to come. */
 static bool safe(const struct nk_device *d, const struct world *w, const struct world *old, const struct nk_obs_chain *goal,
 		 bool untouched)
@@ -203,7 +230,7 @@ static bool safe(const struct nk_device *d, const struct world *w, const struct 
 		return true;
 	if (!untouched && !required_there(d, w))
 		return fails("open without a required attachment");
-	for (size_t hook = 0; hook < NK_HOOKS; hook++) {
+	for (size_t hook = 0; hook < NK_HOOKS && nk_hook_fits((enum nk_hook)hook, false); hook++) {
 		/* Once closed, there is no going back to the old chain: opening needs the new one. */
 		const struct nk_obs_chain *before = w->was_down ? NULL : &old->o.chain[hook];
 
@@ -361,6 +388,9 @@ static bool reached(const struct nk_device *d, const struct world *w)
 {
 	bool disputed = in_the_way(d, w);
 
+	if (d->interface)
+		return w->strays ? fails("a link of ours elsewhere")
+				 : chain_right(d, w, NK_HOOK_TCX_INGRESS) && chain_right(d, w, NK_HOOK_TCX_EGRESS);
 	if (!w->exists || !w->o.marked || !w->o.grouped || !w->o.aliased || w->o.mode != d->mode || w->o.single != d->single ||
 	    (d->has_headroom && w->o.headroom < d->headroom) || (!d->single && !w->o.peer_in_place))
 		return fails("the pair itself");
@@ -406,7 +436,8 @@ static enum run run(const struct nk_device *d, struct world *w, const struct nk_
 	for (size_t i = 0; i < plan->n; i++)
 		is_new |= plan->ops[i].kind == NK_OP_CREATE;
 	for (size_t hook = 0; hook < NK_HOOKS; hook++)
-		make_goal(d, &old, is_new, (enum nk_hook)hook, &goal[hook]);
+		if (nk_hook_fits((enum nk_hook)hook, d->interface))
+			make_goal(d, &old, is_new, (enum nk_hook)hook, &goal[hook]);
 	for (size_t i = 0; i < plan->n && result == RUN_DONE; i++) {
 		const struct nk_op *op = &plan->ops[i];
 		bool fault = one_in && rng_one_in(faults, one_in);
@@ -415,7 +446,7 @@ static enum run run(const struct nk_device *d, struct world *w, const struct nk_
 		if (tell)
 			printf("#   %s: %s\n", nk_op_describe(op, text, sizeof(text)), r ? strerror(-r) : "done");
 		untouched = untouched && (r < 0 || op->kind == NK_OP_INSPECT);
-		if (!safe(d, w, &old, goal, untouched)) {
+		if (d->interface ? !safe_interface(d, w, &old, goal, plan) : !safe(d, w, &old, goal, untouched)) {
 			result = RUN_WRONG;
 		} else if (r < 0 && !fault && !excusable(d, w, op)) {
 			fails("%s: %s", nk_op_describe(op, text, sizeof(text)), strerror(-r));
@@ -456,6 +487,8 @@ static bool converges(const struct nk_device *d, struct world *w)
 		nk_plan_clear(&plan);
 		if (result == RUN_WRONG)
 			return false;
+		if (verdict == NK_VERDICT_ABSENT)
+			return d->interface && !w->exists && done ? true : fails("absent, but it isn't");
 		if (verdict == NK_VERDICT_CONFLICT)
 			return !w->o.marked && done ? true : fails("a conflict that is none");
 		if (!chains_known && (verdict == NK_VERDICT_OK || verdict == NK_VERDICT_CHANGE))
@@ -544,12 +577,39 @@ static bool survives_faults(const struct nk_device *d, struct world *w, struct r
 	return result != RUN_WRONG && converges(d, w);
 }
 
+/* What is ours goes, the interface and what is foreign stay. */
+static bool lets_go(struct world *w)
+{
+	uint32_t foreign = 0, ours = 0, n = 0;
+	struct nk_plan plan = { 0 };
+	enum nk_verdict verdict;
+	bool ok = true;
+
+	for (size_t hook = 0; hook < NK_HOOKS; hook++)
+		for (uint32_t k = 0; k < w->o.chain[hook].n; k++)
+			foreign += !w->o.chain[hook].links[k].name[0];
+	plan_for(NULL, w, &plan, &verdict);
+	for (size_t i = 0; i < plan.n; i++)
+		ok = ok && world_apply(w, &plan.ops[i]) == 0;
+	nk_plan_clear(&plan);
+	for (size_t hook = 0; hook < NK_HOOKS; hook++) {
+		n += w->o.chain[hook].n;
+		for (uint32_t k = 0; k < w->o.chain[hook].n; k++)
+			ours += w->o.chain[hook].links[k].name[0] != '\0';
+	}
+	if (!ok || !w->exists || w->strays || ours || n != foreign || verdict != NK_VERDICT_DELETE)
+		return fails("letting go: what is ours goes, what is foreign stays");
+	return true;
+}
+
 static bool deletes(struct world *w)
 {
 	bool ours = w->exists && w->o.marked, existed = w->exists, ok = true;
 	struct nk_plan plan = { 0 };
 	enum nk_verdict verdict;
 
+	if (w->exists && w->o.interface)
+		return lets_go(w);
 	plan_for(NULL, w, &plan, &verdict);
 	for (size_t i = 0; i < plan.n; i++)
 		ok = ok && world_apply(w, &plan.ops[i]) == 0;
@@ -563,7 +623,7 @@ static void describe_device(const struct nk_device *d)
 {
 	char text[NK_PREFIX_STRLEN];
 
-	printf("#  mode %u, single %u, headroom %d\n", d->mode, d->single, d->has_headroom ? d->headroom : -1);
+	printf("#  interface %u, mode %u, single %u, headroom %d\n", d->interface, d->mode, d->single, d->has_headroom ? d->headroom : -1);
 	for (size_t i = 0; i < NK_ENDS; i++) {
 		const struct nk_end *e = &d->end[i];
 
@@ -598,7 +658,7 @@ static void describe_world(const struct world *w)
 		printf("#  nothing\n");
 		return;
 	}
-	printf("#  marked %u, grouped %u, aliased %u, mode %u, single %u, in place %u, chains known %u\n", o->marked, o->grouped, o->aliased, o->mode, o->single,
+	printf("#  strays %u, marked %u, grouped %u, aliased %u, mode %u, single %u, in place %u, chains known %u\n", w->strays, o->marked, o->grouped, o->aliased, o->mode, o->single,
 	       o->peer_in_place, o->chains_known);
 	for (size_t i = 0; i < NK_ENDS; i++) {
 		const struct nk_obs_end *e = &o->end[i];

@@ -194,6 +194,58 @@ static void create_end(struct nk_obs_end *to, const struct nk_end *from, uint32_
 	to->gro_ipv4_max = from->set & NK_SET_GRO_IPV4_MAX ? from->gro_ipv4_max : 65536;
 }
 
+void world_make_interface(struct world *w, const char *name)
+{
+	struct nk_obs_end *e = &w->o.end[NK_PRIMARY];
+
+	w->exists = true;
+	w->o.interface = w->o.single = w->o.chains_known = true;
+	memcpy(w->o.owner, name, strlen(name) + 1);
+	memcpy(e->name, name, strlen(name) + 1);
+	e->ifindex = ++w->next_id;
+}
+
+/* What is ours at an interface, elsewhere, and (ifindex 0) here. */
+static int unpin(struct world *w, const struct nk_op *op)
+{
+	if (!w->o.interface || (op->ifindex && op->ifindex != w->o.end[NK_PRIMARY].ifindex))
+		return -EINVAL;
+	w->strays = 0;
+	for (int hook = 0; hook < NK_HOOKS && !op->ifindex; hook++)
+		for (uint32_t k = w->o.chain[hook].n; k > 0; k--)
+			if (w->o.chain[hook].links[k - 1].name[0])
+				world_link_remove(w, (enum nk_hook)hook, k - 1);
+	return 0;
+}
+
+/* All that an interface takes from us. */
+static bool may_be_done(const struct world *w, const struct nk_op *op)
+{
+	switch ((enum nk_op_kind)op->kind) {
+	case NK_OP_ATTACH:
+	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
+	case NK_OP_DETACH:
+		return nk_hook_fits(op->hook, w->o.interface);
+	case NK_OP_INSPECT:
+	case NK_OP_UNPIN:
+		return true;
+	case NK_OP_CLOSE:
+	case NK_OP_DELETE:
+	case NK_OP_LOAD:
+	case NK_OP_UNLOAD:
+	case NK_OP_CREATE:
+	case NK_OP_SET:
+	case NK_OP_ADDR_ADD:
+	case NK_OP_ADDR_DEL:
+	case NK_OP_ROUTE_ADD:
+	case NK_OP_ROUTE_DEL:
+	case NK_OP_OPEN:
+		return !w->o.interface;
+	}
+	return false;
+}
+
 static int create(struct world *w, const struct nk_op *op)
 {
 	const struct nk_device *d = op->dev;
@@ -385,6 +437,10 @@ int world_apply(struct world *w, const struct nk_op *op)
 		return create(w, op);
 	if (!w->exists)
 		return -ENODEV;
+	if (!may_be_done(w, op)) {
+		w->touched_foreign = true;
+		return -EPERM;
+	}
 
 	switch ((enum nk_op_kind)op->kind) {
 	case NK_OP_INSPECT:
@@ -417,8 +473,9 @@ int world_apply(struct world *w, const struct nk_op *op)
 		return move(w, op);
 	case NK_OP_DETACH:
 		return detach(w, op);
-	case NK_OP_CREATE:
 	case NK_OP_UNPIN:
+		return unpin(w, op);
+	case NK_OP_CREATE:
 	case NK_OP_LOAD:
 	case NK_OP_UNLOAD:
 		break;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * A kernel in small: one netkit pair, and what the kernel would make of each operation of a plan, with the refusals and the silent
+ * A kernel in small: one netkit pair, or one interface of somebody else, and what the kernel would make of each operation of a plan, with the refusals and the silent
  * side effects that matter. For the tests of diff and plan. It shares no code with what it tests but the values' orders.
  */
 #include "daemon/model/plan.h"
@@ -13,6 +13,7 @@ struct world {
 	struct nk_obs_device o; /* the truth, chains included, even while chains_known is false */
 	uint32_t next_id;       /* of interfaces and links */
 	uint32_t prog_id[WORLD_PROGRAMS]; /* 0: not loaded */
+	uint32_t strays;        /* links of ours that hold the interface's pins and are at another one */
 	bool was_down;          /* the primary was down or absent at some time since world_mark */
 	bool touched_foreign;   /* an operation aimed at something that isn't ours */
 };
@@ -22,6 +23,9 @@ void world_clear(struct world *w);
 void world_copy(struct world *to, const struct world *from);
 /* Begin to watch: was_down as it is now, touched_foreign false. */
 void world_mark(struct world *w);
+
+/* Somebody makes the interface. */
+void world_make_interface(struct world *w, const char *name);
 
 /* Do it. 0 or -errno with nothing changed. */
 int world_apply(struct world *w, const struct nk_op *op);
