@@ -23,20 +23,24 @@ struct nk_document_input {
 	size_t n_programs;
 	struct nk_device **devices;
 	size_t n_devices;
+	struct nk_device **interfaces;
+	size_t n_interfaces;
 };
 
 void nk_document_input_clear(struct nk_document_input *in);
 
 /*
- * Decode and check (types, ranges, names, unknown members, and nk_device_check). Two objects of one name are an error. pointer
+ * Decode and check (types, ranges, names, unknown members, and nk_device_check). Two objects of one name are an error, also a
+ * device and an interface. pointer
  * is put before each place in errors ("/document"). Devices come back normalised. 0, or -EINVAL with `err` filled, -ENOMEM.
  */
 int nk_decode_document(const json_t *json, const char *pointer, struct nk_document_input *ret, struct nk_error *err);
 int nk_decode_device(const json_t *json, const char *pointer, struct nk_device **ret, struct nk_error *err);
+int nk_decode_interface(const json_t *json, const char *pointer, struct nk_device **ret, struct nk_error *err);
 int nk_decode_program(const json_t *json, const char *pointer, struct nk_program **ret, struct nk_error *err);
 
 /* New references; NULL without memory. Only what the document named, plus mode, policies and scrub, in the tables' order. */
-json_t *nk_encode_device(const struct nk_device *d);
+json_t *nk_encode_device(const struct nk_device *d); /* or an interface */
 json_t *nk_encode_program(const struct nk_program *p);
 json_t *nk_encode_document(const struct nk_document *doc);
 
@@ -94,7 +98,7 @@ struct nk_params_device_set {
 	uint32_t wait_ms;
 };
 
-/* device.delete; also used for device.get (name only). */
+/* device.delete; also used for device.get (name only). Of a device or an interface. */
 struct nk_params_device_name {
 	char name[NK_IFNAMSIZ];
 	bool dry_run, has_expected_revision, has_wait;
@@ -103,7 +107,8 @@ struct nk_params_device_name {
 };
 
 struct nk_params_list {
-	char device[NK_IFNAMSIZ]; /* attachment.list: one device only; empty: all */
+	char device[NK_IFNAMSIZ]; /* attachment.list: one device or interface only; empty: all */
+	bool interfaces;          /* device.list: these instead of the devices */
 };
 
 struct nk_params_rebuild {
@@ -142,6 +147,7 @@ struct nk_condition {
 /* All view tables; see contract_views.c for the members. Views that hold observed state are encoded from struct nk_obs_device. */
 struct nk_view_device {
 	const char *name;
+	bool is_interface;                     /* then desired and observed go out in a member of their own */
 	bool unclaimed;                        /* marked as ours, in nobody's document */
 	const char *source;                    /* file under state.d, or NULL for the socket */
 	const struct nk_device *desired;       /* NULL when unclaimed */
@@ -163,7 +169,7 @@ struct nk_view_program {
 };
 
 struct nk_view_attachment {
-	const char *device;
+	const char *device;   /* or interface */
 	const char *name;     /* NULL: foreign */
 	const char *hook;
 	const char *program;  /* NULL: foreign */
@@ -190,6 +196,7 @@ struct nk_view_status {
 	const char *health;       /* "ok" or "degraded" */
 	const char **health_reasons; size_t n_health_reasons; /* sentences */
 	size_t devices, devices_ready, devices_pending, devices_degraded, devices_released, devices_unclaimed;
+	size_t interfaces, interfaces_ready, interfaces_pending, interfaces_degraded;
 	size_t programs, attachments, clients, subscribers;
 	uint64_t repairs, resyncs, kernel_errors;
 	const char *watcher;      /* how drift of programs is noticed: "bpf" or "poll" */
@@ -223,7 +230,7 @@ struct nk_view_event {
 	uint64_t seq;
 	uint64_t time; /* microseconds since the epoch; on the wire RFC 3339 with microseconds, UTC */
 	const char *kind;   /* see nk_event_kinds in the reference */
-	const char *object; /* "device/web-1", "program/acct", "daemon" */
+	const char *object; /* "device/web-1", "interface/eth0", "program/acct", "daemon" */
 	const struct nk_view_event_detail *detail; /* NULL: nothing more to say */
 };
 
@@ -246,7 +253,7 @@ struct nk_result_document {
 	json_t *document;
 };
 
-/* What a change does, counted in devices. */
+/* What a change does, counted in devices and interfaces. */
 struct nk_view_plan {
 	size_t create, change, remove, unchanged; /* remove is "delete" on the wire */
 	json_t *ops; /* dry_run only: list of nk_view_op, in the order in which they run; NULL: not told */
@@ -277,7 +284,7 @@ struct nk_view_object {
 	struct nk_condition condition;
 };
 
-extern const struct nk_table nk_table_device, nk_table_program, nk_table_document, nk_table_condition, nk_table_view_device,
+extern const struct nk_table nk_table_device, nk_table_interface, nk_table_program, nk_table_document, nk_table_condition, nk_table_view_device,
 	nk_table_view_program, nk_table_view_attachment, nk_table_view_capability, nk_table_view_status, nk_table_view_op,
 	nk_table_view_event, nk_table_view_event_detail, nk_table_view_object, nk_table_view_plan, nk_table_settings;
 

@@ -13,7 +13,7 @@
 const char *const nk_mode_names[] = {"l3", "l2", NULL};
 const char *const nk_policy_names[] = {"pass", "drop", NULL};
 const char *const nk_scrub_names[] = {"default", "none", NULL};
-const char *const nk_hook_names[] = {"netkit/primary", "netkit/peer", NULL};
+const char *const nk_hook_names[] = {"netkit/primary", "netkit/peer", "tcx/ingress", "tcx/egress", NULL};
 
 const char *nk_path_problem(const char *text)
 {
@@ -247,13 +247,14 @@ static const struct nk_field anchor_item = {.type = &nk_type_anchor, NK_ITEM(str
 
 static const struct nk_field attachment_fields[] = {
 	{.name = "name", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_attachment, name), .problem = nk_name_problem,
-	 .pattern = NK_NAME_PATTERN, .what = "a name", .text = "Its name, unique in the device."},
+	 .pattern = NK_NAME_PATTERN, .what = "a name", .text = "Its name, unique in the device or interface."},
 	{.name = "hook", .type = &nk_type_enum, .flags = NK_REQUIRED, NK_AT(struct nk_attachment, hook), .names = nk_hook_names,
-	 .text = "Where it is attached: to what the primary sends, or to what the peer sends."},
+	 .text = "Where it is attached. Of a device: to what the primary sends, or to what the peer sends. Of an interface: to what it "
+		 "receives (`tcx/ingress`), or to what it sends (`tcx/egress`)."},
 	{.name = "program", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_attachment, program),
 	 .problem = nk_name_problem, .pattern = NK_NAME_PATTERN, .what = "a name", .text = "The program, by its name in the document."},
 	{.name = "required", .type = &nk_type_bool, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_attachment, required),
-	 .text = "Close the device whenever this attachment is lost, until it is back."},
+	 .text = "Close the device whenever this attachment is lost, until it is back. Not of interfaces."},
 	{.name = "priority", .type = &nk_type_int, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_attachment, priority),
 	 .min = INT32_MIN, .max = INT32_MAX,
 	 .text = "The smaller stands earlier in the chain; equal ones stand as they are listed. Only among attachments that `before`, "
@@ -368,22 +369,59 @@ const struct nk_table nk_table_device = {
 	.trim = device_trim,
 };
 
+/* ---- interfaces ---- */
+
+static const struct nk_field interface_fields[] = {
+	{.name = "name", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_device, end[NK_PRIMARY].name),
+	 .problem = nk_ifname_problem, .pattern = NK_IFNAME_PATTERN, .what = "an interface name",
+	 .text = "Its name in the daemon's network namespace. Whatever link has that name is meant: it may come later, go, and come "
+		 "again. No device, and no peer beside them, may have it."},
+	{.name = "attachments", .type = &nk_type_list, .flags = NK_OMIT_EMPTY,
+	 NK_LIST_AT(struct nk_device, attachments, n_attachments), .item = &attachment_item,
+	 .text = "The programs at both hooks, as of a device. At most 63 a hook, those of others included."},
+};
+
+static void *interface_create(void)
+{
+	struct nk_device *d = nk_device_new();
+
+	if (d)
+		d->interface = d->single = true;
+	return d;
+}
+
+const struct nk_table nk_table_interface = {
+	.name = "interface",
+	.text = "A network interface that netkitd doesn't own: it manages what is attached at its tcx hooks, and nothing else of it. "
+		"Programs of others in the chain, and classic tc filters, stay as they are.",
+	.size = sizeof(struct nk_device),
+	NK_FIELDS(interface_fields),
+	.create = interface_create,
+	.drop = device_drop,
+	.finish = device_finish,
+};
+
 /* ---- the document ---- */
 
 static const struct nk_field program_item = {.type = &nk_type_ref, .table = &nk_table_program, NK_ITEM(struct nk_program *)};
 static const struct nk_field device_item = {.type = &nk_type_ref, .table = &nk_table_device, NK_ITEM(struct nk_device *)};
 
-/* Interfaces, the tcx hooks of devices that netkitd doesn't own, would be a third list. */
+static const struct nk_field interface_item = {.type = &nk_type_ref, .table = &nk_table_interface, NK_ITEM(struct nk_device *)};
+
 static const struct nk_field document_fields[] = {
 	{.name = "programs", .type = &nk_type_list, NK_LIST_AT(struct nk_document_input, programs, n_programs), .item = &program_item,
 	 .text = "The programs that attachments name."},
 	{.name = "devices", .type = &nk_type_list, NK_LIST_AT(struct nk_document_input, devices, n_devices), .item = &device_item,
 	 .text = "The devices."},
+	{.name = "interfaces", .type = &nk_type_list, .flags = NK_OMIT_EMPTY,
+	 NK_LIST_AT(struct nk_document_input, interfaces, n_interfaces), .item = &interface_item,
+	 .text = "Interfaces of others, for their tcx hooks."},
 };
 
 struct named {
 	const char *name;
 	size_t index;
+	const char *member; /* the list that it stands in */
 };
 
 static int named_cmp(const void *a, const void *b)
@@ -391,32 +429,49 @@ static int named_cmp(const void *a, const void *b)
 	const struct named *x = a, *y = b;
 	int c = strcmp(x->name, y->name);
 
+	if (!c)
+		c = strcmp(x->member, y->member);
 	return c ? c : (x->index > y->index) - (x->index < y->index);
 }
 
-/* Each object may be named once. Looks at the JSON, so that it also holds for objects in which something else is wrong. */
-static int find_duplicates(const json_t *document, const char *member, struct nk_decode *d)
+static size_t collect_names(const json_t *document, const char *member, struct named *all)
 {
-	const struct nk_place list = {.up = d->place, .key = member};
-	const json_t *array = json_object_get(document, member);
-	size_t size = json_array_size(array), n = 0, first = 0;
+	const json_t *array = json_object_get(document, member), *object;
+	size_t n = 0, i;
+
+	json_array_foreach(array, i, object) {
+		const char *name = json_string_value(json_object_get(object, "name"));
+
+		if (name)
+			all[n++] = (struct named){name, i, member};
+	}
+	return n;
+}
+
+/*
+ * Each object may be named once; two lists (other may be NULL) may share their names. Looks at the JSON, so that it also holds for
+ * objects in which something else is wrong.
+ */
+static int find_duplicates(const json_t *document, const char *member, const char *other, struct nk_decode *d)
+{
+	size_t size = json_array_size(json_object_get(document, member)), n, first = 0;
+	const struct nk_place *top = d->place;
 	struct named *all;
 	int result = 0;
 
+	if (other)
+		size += json_array_size(json_object_get(document, other));
 	if (size < 2)
 		return 0;
 	all = calloc(size, sizeof(*all));
 	if (!all)
 		return -ENOMEM;
-	for (size_t i = 0; i < size; i++) {
-		const char *name = json_string_value(json_object_get(json_array_get(array, i), "name"));
-
-		if (name)
-			all[n++] = (struct named){name, i};
-	}
+	n = collect_names(document, member, all);
+	if (other)
+		n += collect_names(document, other, all + n);
 	qsort(all, n, sizeof(*all), named_cmp);
 	for (size_t i = 1; i < n; i++) {
-		struct nk_place here = {.up = &list, .index = all[i].index};
+		struct nk_place list = {.up = top, .key = all[i].member}, here = {.up = &list, .index = all[i].index};
 
 		if (strcmp(all[i].name, all[first].name) != 0) {
 			first = i;
@@ -424,8 +479,8 @@ static int find_duplicates(const json_t *document, const char *member, struct nk
 		}
 		d->place = &here;
 		result = nk_decode_problem_in(d, "name", "\"%.*s\" is named twice, first as element %zu of \"%s\"", NK_NAME_MAX,
-					      all[i].name, all[first].index, member);
-		d->place = list.up;
+					      all[i].name, all[first].index, all[first].member);
+		d->place = top;
 	}
 	free(all);
 	return result;
@@ -433,18 +488,18 @@ static int find_duplicates(const json_t *document, const char *member, struct nk
 
 static int document_finish(void *obj, const json_t *json, bool ok, struct nk_decode *d)
 {
-	int r = find_duplicates(json, "programs", d);
+	int r = find_duplicates(json, "programs", NULL, d);
 	int q;
 
 	if (r == -ENOMEM)
 		return r;
-	q = find_duplicates(json, "devices", d);
+	q = find_duplicates(json, "devices", "interfaces", d);
 	return q < 0 ? q : r;
 }
 
 const struct nk_table nk_table_document = {
 	.name = "document",
-	.text = "The desired state: programs and devices.",
+	.text = "The desired state: programs, devices, and interfaces of others.",
 	.size = sizeof(struct nk_document_input),
 	NK_FIELDS(document_fields),
 	.finish = document_finish,
@@ -478,6 +533,13 @@ int nk_decode_device(const json_t *json, const char *pointer, struct nk_device *
 	return device_item.type->decode(&device_item, json, ret, &d);
 }
 
+int nk_decode_interface(const json_t *json, const char *pointer, struct nk_device **ret, struct nk_error *err)
+{
+	struct nk_decode d = {.err = err, .pointer = pointer};
+
+	return interface_item.type->decode(&interface_item, json, ret, &d);
+}
+
 int nk_decode_program(const json_t *json, const char *pointer, struct nk_program **ret, struct nk_error *err)
 {
 	struct nk_decode d = {.err = err, .pointer = pointer};
@@ -487,7 +549,7 @@ int nk_decode_program(const json_t *json, const char *pointer, struct nk_program
 
 json_t *nk_encode_device(const struct nk_device *d)
 {
-	return nk_table_encode(&nk_table_device, d);
+	return nk_table_encode(d->interface ? &nk_table_interface : &nk_table_device, d);
 }
 
 json_t *nk_encode_program(const struct nk_program *p)
@@ -499,7 +561,10 @@ static int collect_device(const struct nk_device *d, const char *source, void *a
 {
 	struct nk_document_input *in = arg;
 
-	in->devices[in->n_devices++] = (struct nk_device *)d;
+	if (d->interface)
+		in->interfaces[in->n_interfaces++] = (struct nk_device *)d;
+	else
+		in->devices[in->n_devices++] = (struct nk_device *)d;
 	return 0;
 }
 
@@ -517,15 +582,17 @@ json_t *nk_encode_document(const struct nk_document *doc)
 	struct nk_document_input in = {
 		.programs = calloc(nk_document_n_programs(doc) + 1, sizeof(struct nk_program *)),
 		.devices = calloc(nk_document_n_devices(doc) + 1, sizeof(struct nk_device *)),
+		.interfaces = calloc(nk_document_n_interfaces(doc) + 1, sizeof(struct nk_device *)),
 	};
 	json_t *json = NULL;
 
-	if (in.programs && in.devices) {
+	if (in.programs && in.devices && in.interfaces) {
 		nk_document_each_program(doc, collect_program, &in);
 		nk_document_each_device(doc, collect_device, &in);
 		json = nk_table_encode(&nk_table_document, &in);
 	}
 	free(in.programs);
 	free(in.devices);
+	free(in.interfaces);
 	return json;
 }

@@ -59,12 +59,12 @@ static const struct nk_table params_wait = {
 
 static const struct nk_field rebuild_fields[] = {
 	{.name = "unclaimed", .type = &nk_type_bool, .flags = NK_DEFAULT, NK_AT(struct nk_params_rebuild, unclaimed),
-	 .text = "Only the devices that nobody's document names."},
+	 .text = "Only the devices and interfaces that nobody's document names."},
 };
 
 static const struct nk_table params_rebuild = {
 	.name = "state.rebuild.params",
-	.text = "Which devices to tell of.",
+	.text = "Which devices and interfaces to tell of.",
 	.size = sizeof(struct nk_params_rebuild),
 	NK_FIELDS(rebuild_fields),
 };
@@ -84,7 +84,7 @@ static const struct nk_table params_device_set = {
 
 #define DEVICE_NAME_ROW                                                                                                        \
 	{.name = "name", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_params_device_name, name),              \
-	 .problem = nk_ifname_problem, .pattern = NK_IFNAME_PATTERN, .what = "an interface name", .text = "The device."}
+	 .problem = nk_ifname_problem, .pattern = NK_IFNAME_PATTERN, .what = "an interface name", .text = "The device or interface."}
 
 static const struct nk_field device_delete_fields[] = {
 	DEVICE_NAME_ROW,
@@ -93,7 +93,7 @@ static const struct nk_field device_delete_fields[] = {
 
 static const struct nk_table params_device_delete = {
 	.name = "device.delete.params",
-	.text = "A device of the document, or one that is unclaimed.",
+	.text = "A device or an interface of the document, or a device that is unclaimed.",
 	.size = sizeof(struct nk_params_device_name),
 	NK_FIELDS(device_delete_fields),
 };
@@ -102,14 +102,26 @@ static const struct nk_field device_get_fields[] = {DEVICE_NAME_ROW};
 
 static const struct nk_table params_device_get = {
 	.name = "device.get.params",
-	.text = "A device of the document, or one that is unclaimed.",
+	.text = "A device or an interface of the document, or a device that is unclaimed.",
 	.size = sizeof(struct nk_params_device_name),
 	NK_FIELDS(device_get_fields),
 };
 
+static const struct nk_field device_list_fields[] = {
+	{.name = "interfaces", .type = &nk_type_bool, .flags = NK_DEFAULT, NK_AT(struct nk_params_list, interfaces),
+	 .text = "The interfaces of the document instead."},
+};
+
+static const struct nk_table params_device_list = {
+	.name = "device.list.params",
+	.text = "Devices or interfaces.",
+	.size = sizeof(struct nk_params_list),
+	NK_FIELDS(device_list_fields),
+};
+
 static const struct nk_field attachment_list_fields[] = {
 	{.name = "device", .type = &nk_type_chars, NK_AT(struct nk_params_list, device), .problem = nk_ifname_problem,
-	 .pattern = NK_IFNAME_PATTERN, .what = "an interface name", .text = "One device only; without it, all."},
+	 .pattern = NK_IFNAME_PATTERN, .what = "an interface name", .text = "Of one device or interface only; without it, all."},
 };
 
 static const struct nk_table params_attachment_list = {
@@ -211,10 +223,12 @@ const struct nk_method_info nk_methods[NK_METHODS] = {
 				"A document made of what the kernel holds of ours; nothing is changed."},
 	[NK_M_DEVICE_SET] = {"device.set", true, &params_device_set, &result_apply, "Add or replace one device."},
 	[NK_M_DEVICE_DELETE] = {"device.delete", true, &params_device_delete, &result_apply,
-				"Delete one device, also one that is unclaimed."},
+				"Delete one device, also one that is unclaimed; or let go of an interface: what is ours there is "
+				"detached."},
 	[NK_M_DEVICE_GET] = {"device.get", false, &params_device_get, &nk_table_view_device,
-			     "One device: desired, observed, condition."},
-	[NK_M_DEVICE_LIST] = {"device.list", false, &params_none, &result_devices, "All devices, likewise; also unclaimed ones."},
+			     "One device or interface: desired, observed, condition."},
+	[NK_M_DEVICE_LIST] = {"device.list", false, &params_device_list, &result_devices,
+			      "All devices, likewise, also unclaimed ones; or all interfaces."},
 	[NK_M_PROGRAM_LIST] = {"program.list", false, &params_none, &result_programs,
 			       "The programs, with kernel ids, tags and run counts."},
 	[NK_M_ATTACHMENT_LIST] = {"attachment.list", false, &params_attachment_list, &result_attachments,

@@ -40,7 +40,7 @@ TABLE(nk_table_condition, "condition", struct nk_condition, condition_fields, "H
 
 #define O struct nk_view_object
 static const struct nk_field object_fields[] = {
-	WORDS(O, object, "`device/NAME` or `program/NAME`."),
+	WORDS(O, object, "`device/NAME`, `interface/NAME` or `program/NAME`."),
 	{.name = "condition", .type = &nk_type_object, NK_AT(O, condition), .table = &nk_table_condition, .text = "How it is."},
 };
 #undef O
@@ -129,20 +129,49 @@ static const struct nk_field observed_fields[] = {
 #undef D
 PRIVATE(table_observed, "observed", struct nk_obs_device, observed_fields, "A device as the kernel shows it.");
 
+#define D struct nk_obs_device
+static const struct nk_field observed_tcx_fields[] = {
+	{.name = "tcx/ingress", .type = &nk_type_list, NK_LIST_AT(D, chain[NK_HOOK_TCX_INGRESS].links, chain[NK_HOOK_TCX_INGRESS].n),
+	 .item = &observed_link_item, .text = "In the order in which packets meet them."},
+	{.name = "tcx/egress", .type = &nk_type_list, NK_LIST_AT(D, chain[NK_HOOK_TCX_EGRESS].links, chain[NK_HOOK_TCX_EGRESS].n),
+	 .item = &observed_link_item, .text = "Likewise."},
+};
+PRIVATE(table_observed_tcx, "observed_tcx_chains", D, observed_tcx_fields, "The programs at both hooks.");
+
+static const struct nk_field observed_interface_fields[] = {
+	{.name = "ifindex", .type = &nk_type_uint, NK_AT(D, end[NK_PRIMARY].ifindex), .text = "Its number."},
+	{.name = "chains", .type = &nk_type_object, .size = sizeof(D), NK_IF(D, chains_known), .table = &table_observed_tcx,
+	 .text = "The programs at both hooks; absent while they are not known."},
+};
+#undef D
+PRIVATE(table_observed_interface, "observed_interface", struct nk_obs_device, observed_interface_fields,
+	"An interface as the kernel shows it.");
+
 #define V struct nk_view_device
+static const struct nk_field view_interface_fields[] = {
+	{.name = "desired", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, desired), .table = &nk_table_interface,
+	 .text = "As the document has it."},
+	{.name = "observed", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, observed), .table = &table_observed_interface,
+	 .text = "As the kernel shows it; absent when it is not there."},
+};
+/* A group of nk_view_device's members: it begins where the view begins. */
+PRIVATE(table_view_interface, "interface_state", V, view_interface_fields, "An interface, desired and observed.");
+
 static const struct nk_field view_device_fields[] = {
-	WORDS(V, name, "Name of the device."),
+	WORDS(V, name, "Name of the device or interface."),
 	FLAG(V, unclaimed, "It carries netkitd's mark, but no document names it."),
 	MAYBE_WORDS(V, source, "The file that states it; absent when it came by the socket."),
 	{.name = "condition", .type = &nk_type_object, NK_AT(V, condition), .table = &nk_table_condition, .text = "How it is."},
 	COUNT(V, repairs, "How often something was put back since the daemon started."),
-	{.name = "desired", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, desired), .table = &nk_table_device,
-	 .text = "As the document has it."},
-	{.name = "observed", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, observed), .table = &table_observed,
-	 .text = "As the kernel shows it; absent when it is not there."},
+	{.name = "desired", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, desired), NK_UNLESS(V, is_interface),
+	 .table = &nk_table_device, .text = "As the document has it."},
+	{.name = "observed", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, observed), NK_UNLESS(V, is_interface),
+	 .table = &table_observed, .text = "As the kernel shows it; absent when it is not there."},
+	{.name = "interface", .type = &nk_type_object, .size = sizeof(V), NK_IF(V, is_interface), .table = &table_view_interface,
+	 .text = "Of an interface, in place of `desired` and `observed`."},
 };
 #undef V
-TABLE(nk_table_view_device, "device_state", struct nk_view_device, view_device_fields, "A device, desired and observed.");
+TABLE(nk_table_view_device, "device_state", struct nk_view_device, view_device_fields, "A device or interface, desired and observed.");
 
 /* ---- programs and attachments ---- */
 
@@ -166,7 +195,7 @@ TABLE(nk_table_view_program, "program_state", struct nk_view_program, view_progr
 
 #define V struct nk_view_attachment
 static const struct nk_field view_attachment_fields[] = {
-	WORDS(V, device, "The device."),
+	WORDS(V, device, "The device or interface."),
 	WORDS(V, hook, "The hook."),
 	{.name = "position", .type = &nk_type_int, NK_AT(V, position), .min = -1,
 	 .text = "Its place in the chain as packets meet it, from 0; -1 while it is not attached."},
@@ -213,6 +242,10 @@ static const struct nk_field status_count_fields[] = {
 	COUNT(V, devices_degraded, "Likewise."),
 	COUNT(V, devices_released, "Likewise."),
 	COUNT(V, devices_unclaimed, "Ours in the kernel, but in no document."),
+	COUNT(V, interfaces, "In the document."),
+	COUNT(V, interfaces_ready, "Of these, in this state."),
+	COUNT(V, interfaces_pending, "Likewise; also those that aren't there."),
+	COUNT(V, interfaces_degraded, "Likewise."),
 	COUNT(V, programs, "In the document."),
 	COUNT(V, attachments, "In the document."),
 	COUNT(V, clients, "Connected now."),
@@ -246,7 +279,7 @@ TABLE(nk_table_view_status, "status", struct nk_view_status, view_status_fields,
 static const struct nk_field view_op_fields[] = {
 	WORDS(V, phase, "The phase it belongs to; phases run one after the other."),
 	WORDS(V, op, "What it does, as one word."),
-	MAYBE_WORDS(V, device, "The device; absent for programs."),
+	MAYBE_WORDS(V, device, "The device or interface; absent for programs."),
 	WORDS(V, text, "The same as a line for a person."),
 };
 #undef V
@@ -256,10 +289,11 @@ static const struct nk_field op_item = {.type = &nk_type_object, .table = &nk_ta
 
 #define V struct nk_view_plan
 static const struct nk_field view_plan_fields[] = {
-	COUNT(V, create, "Devices that are made."),
-	COUNT(V, change, "Devices that are changed, in place or, where the kernel can't, by making them anew."),
-	{.name = "delete", .type = &nk_type_uint, NK_AT(V, remove), .text = "Devices that are deleted."},
-	COUNT(V, unchanged, "Devices of the request that are right already."),
+	COUNT(V, create, "Devices that are made, and interfaces that the document named not yet."),
+	COUNT(V, change, "Devices and interfaces that are changed, in place or, where the kernel can't, by making devices anew."),
+	{.name = "delete", .type = &nk_type_uint, NK_AT(V, remove),
+	 .text = "Devices that are deleted, and interfaces that lose what is ours."},
+	COUNT(V, unchanged, "Devices and interfaces of the request that the document has so already."),
 	{.name = "ops", .type = &nk_type_json, .flags = NK_OMIT_EMPTY, NK_AT(V, ops), .item = &op_item,
 	 .text = "With `dry_run`: the operations, in the order in which they would run."},
 };
@@ -295,7 +329,7 @@ static const struct nk_field view_event_fields[] = {
 	COUNT(V, seq, "Grows by one with each event since the daemon started."),
 	{.name = "time", .type = &nk_type_time, NK_AT(V, time), .text = "When it happened."},
 	WORDS(V, kind, "What happened; see the list of kinds."),
-	WORDS(V, object, "To what: `device/NAME`, `program/NAME` or `daemon`."),
+	WORDS(V, object, "To what: `device/NAME`, `interface/NAME`, `program/NAME` or `daemon`."),
 	{.name = "detail", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, detail), .table = &nk_table_view_event_detail,
 	 .text = "What else there is to say."},
 };

@@ -147,7 +147,7 @@ static json_t *schema_of_method(int m, const char *what)
 json_t *nk_schema_of(const char *what)
 {
 	static const struct nk_table *const tables[] = {
-		&nk_table_document, &nk_table_device, &nk_table_program, &nk_table_settings, &nk_table_view_event,
+		&nk_table_document, &nk_table_device, &nk_table_interface, &nk_table_program, &nk_table_settings, &nk_table_view_event,
 	};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)

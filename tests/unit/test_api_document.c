@@ -351,7 +351,9 @@ static void each_member_of_an_attachment(void **state)
 	device_refused(ATTACHED("{}"), "/attachments/0", "\"hook\" is missing");
 	device_refused(ATTACHED("{}"), "/attachments/0", "\"program\" is missing");
 	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"tcx/ingress\", \"program\": \"q\"}"), "/attachments/0/hook",
-		       "\"netkit/primary\", \"netkit/peer\"");
+		       "netkit/primary or netkit/peer");
+	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"tcx\", \"program\": \"q\"}"), "/attachments/0/hook",
+		       "\"netkit/primary\", \"netkit/peer\", \"tcx/ingress\", \"tcx/egress\"");
 	device_refused(ATTACHED("{\"name\": \"-p\", \"hook\": \"netkit/peer\", \"program\": \"q\"}"), "/attachments/0/name", "");
 	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"../q\"}"), "/attachments/0/program", "");
 	device_refused(ATTACHED("{\"name\": \"p\", \"hook\": \"netkit/peer\", \"program\": \"q\", \"behind\": [\"x\"]}"),
@@ -567,11 +569,12 @@ static void every_problem_is_told(void **state)
 {
 	json_t *json = parse("{\"programs\": [{\"name\": \"p\", \"pin\": \"/a\"}, {\"name\": \"p\", \"pin\": \"b\"}],"
 			     " \"devices\": [{\"name\": \"a\", \"mtu\": 1}, {\"name\": \"x\", \"nope\": 1, \"peer\": {\"name\": \"/\"}},"
-			     " {\"name\": \"a\", \"policy\": 1}, 5], \"interfaces\": []}");
+			     " {\"name\": \"a\", \"policy\": 1}, 5], \"interfaces\": [{\"name\": \"eth0\"}, {\"name\": \"x\"}, {\"name\": \"eth0\","
+			     " \"mtu\": 1500}], \"others\": []}");
 	static const char *const places[] = {
 		"/document/programs/1/pin", "/document/programs/1/name", "/document/devices/0/mtu", "/document/devices/1/nope",
 		"/document/devices/1/peer/name", "/document/devices/2/policy", "/document/devices/2/name", "/document/devices/3",
-		"/document/interfaces",
+		"/document/interfaces/1/name", "/document/interfaces/2/name", "/document/interfaces/2/mtu", "/document/others",
 	};
 	struct nk_document_input in = {};
 	struct nk_error err = {};
@@ -582,6 +585,51 @@ static void every_problem_is_told(void **state)
 			fail_msg("nothing is told of %s", places[i]);
 	assert_int_equal(err.n_problems, sizeof(places) / sizeof(places[0]));
 	assert_int_equal(in.n_devices, 0);
+	nk_error_clear(&err);
+	json_decref(json);
+}
+
+static void each_member_of_an_interface(void **state)
+{
+	static const char text[] = "{\"interfaces\": [{\"attachments\": [{\"hook\": \"tcx/egress\", \"program\": \"p\", \"name\": \"a\"},"
+				   "{\"name\": \"b\", \"hook\": \"tcx/ingress\", \"program\": \"p\", \"first\": true}],"
+				   "\"name\": \"eth0\"}]}";
+	json_t *json = parse(text), *out;
+	struct nk_document_input in = {};
+	struct nk_error err = {};
+	struct nk_device *d = NULL;
+	char *dump;
+
+	assert_int_equal(nk_decode_document(json, "", &in, &err), 0);
+	assert_int_equal(in.n_devices, 0);
+	assert_int_equal(in.n_interfaces, 1);
+	assert_true(in.interfaces[0]->interface && in.interfaces[0]->single);
+	out = nk_encode_device(in.interfaces[0]);
+	dump = json_dumps(out, JSON_COMPACT);
+	assert_string_equal(dump, "{\"name\":\"eth0\",\"attachments\":[{\"name\":\"a\",\"hook\":\"tcx/egress\",\"program\":\"p\"},"
+				  "{\"name\":\"b\",\"hook\":\"tcx/ingress\",\"program\":\"p\",\"first\":true}]}");
+	free(dump);
+	nk_document_input_clear(&in);
+	json_decref(json);
+	assert_int_equal(nk_decode_interface(out, "", &d, &err), 0);
+	nk_device_unref(d);
+	/* What it says is nothing that a device may say, and the other way round. */
+	assert_int_equal(nk_decode_device(out, "", &d, &err), -EINVAL);
+	assert_true(has_pointer(&err, "/attachments/0/hook"));
+	nk_error_clear(&err);
+	json_decref(out);
+
+	json = parse("{\"name\": \"eth0\", \"mode\": \"l3\", \"attachments\": [{\"name\": \"a\", \"hook\": \"tcx/ingress\", \"program\": \"p\"}]}");
+	assert_int_equal(nk_decode_interface(json, "/x", &d, &err), -EINVAL);
+	assert_true(has_pointer(&err, "/x/mode"));
+	nk_error_clear(&err);
+	json_decref(json);
+	json = parse("{\"name\": \"eth0\", \"attachments\": [{\"name\": \"a\", \"hook\": \"netkit/peer\", \"program\": \"p\"},"
+		     "{\"name\": \"b\", \"hook\": \"tcx/ingress\", \"program\": \"p\", \"required\": true}]}");
+	assert_int_equal(nk_decode_interface(json, "/x", &d, &err), -EINVAL);
+	assert_true(has_pointer(&err, "/x/attachments/0/hook"));
+	assert_true(has_pointer(&err, "/x/attachments/1/required"));
+	assert_int_equal(err.n_problems, 2);
 	nk_error_clear(&err);
 	json_decref(json);
 }
@@ -606,15 +654,16 @@ static void document_is_written_by_name(void **state)
 {
 	struct nk_document *doc = nk_document_new();
 	struct nk_change change = {};
-	const char *names[] = {"c", "a", "b"};
+	const char *names[] = {"c", "a", "b", "aa"};
 	json_t *out;
 	char *text;
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		struct nk_device *d = nk_device_new();
 
 		strcpy(d->end[NK_PRIMARY].name, names[i]);
 		d->single = true;
+		d->interface = i == 3;
 		assert_int_equal(nk_document_put_device(doc, d, "", SIZE_MAX, &change), 0);
 		nk_device_unref(d);
 	}
@@ -624,7 +673,8 @@ static void document_is_written_by_name(void **state)
 	assert_string_equal(text, "{\"programs\":[],\"devices\":["
 				  "{\"name\":\"a\",\"mode\":\"l3\",\"policy\":\"pass\",\"scrub\":\"default\"},"
 				  "{\"name\":\"b\",\"mode\":\"l3\",\"policy\":\"pass\",\"scrub\":\"default\"},"
-				  "{\"name\":\"c\",\"mode\":\"l3\",\"policy\":\"pass\",\"scrub\":\"default\"}]}");
+				  "{\"name\":\"c\",\"mode\":\"l3\",\"policy\":\"pass\",\"scrub\":\"default\"}],"
+				  "\"interfaces\":[{\"name\":\"aa\"}]}");
 	free(text);
 	json_decref(out);
 	nk_document_free(doc);
@@ -650,6 +700,7 @@ int main(void)
 		cmocka_unit_test(names_that_are_nearly_right),
 		cmocka_unit_test(a_huge_name_is_not_repeated),
 		cmocka_unit_test(every_problem_is_told),
+		cmocka_unit_test(each_member_of_an_interface),
 		cmocka_unit_test(empty_documents),
 		cmocka_unit_test(document_is_written_by_name),
 	};

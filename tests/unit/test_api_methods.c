@@ -161,8 +161,8 @@ static void one_device(void **state)
 
 static void methods_without_params(void **state)
 {
-	static const enum nk_method methods[] = {NK_M_DAEMON_STATUS, NK_M_DAEMON_CAPABILITIES, NK_M_STATE_GET, NK_M_DEVICE_LIST,
-						 NK_M_PROGRAM_LIST, NK_M_EVENT_SUBSCRIBE};
+	static const enum nk_method methods[] = {NK_M_DAEMON_STATUS, NK_M_DAEMON_CAPABILITIES, NK_M_STATE_GET, NK_M_PROGRAM_LIST,
+						 NK_M_EVENT_SUBSCRIBE};
 	union nk_params p;
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
@@ -171,6 +171,11 @@ static void methods_without_params(void **state)
 		refused(methods[i], "{\"since\": 1}", "/since", "none is allowed here");
 		refused(methods[i], "7", "", "must be an object");
 	}
+	decode(NK_M_DEVICE_LIST, NULL, &p);
+	assert_false(p.list.interfaces);
+	decode(NK_M_DEVICE_LIST, "{\"interfaces\": true}", &p);
+	assert_true(p.list.interfaces);
+	refused(NK_M_DEVICE_LIST, "{\"device\": \"a\"}", "/device", "allowed are: interfaces");
 }
 
 /* ---- settings ---- */

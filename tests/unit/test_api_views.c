@@ -65,6 +65,33 @@ static void observed_devices(void **state)
 		"\"chains\":{\"netkit/primary\":[],\"netkit/peer\":[{\"name\":\"acct\",\"link_id\":7,\"prog_id\":8},{\"prog_id\":9}]}}}");
 }
 
+static void interfaces(void **state)
+{
+	struct nk_obs_link links[] = {{.link_id = 7, .prog_id = 8, .name = "lb"}};
+	struct nk_obs_device o = {
+		.interface = true, .single = true, .owner = "eth0", .end = {{.ifindex = 5, .name = "eth0"}},
+		.chain = {[NK_HOOK_TCX_EGRESS] = {.n = 1, .links = links}},
+	};
+	struct nk_device *d = nk_device_new();
+	struct nk_view_device v = {.name = "eth0", .is_interface = true, .desired = d, .observed = &o, .condition = {.state = NK_STATE_READY}};
+
+	strcpy(d->end[NK_PRIMARY].name, "eth0");
+	d->interface = d->single = true;
+	becomes(&nk_table_view_device, &v,
+		"{\"name\":\"eth0\",\"unclaimed\":false,\"condition\":{\"state\":\"Ready\"},\"repairs\":0,\"interface\":{"
+		"\"desired\":{\"name\":\"eth0\"},\"observed\":{\"ifindex\":5}}}");
+	o.chains_known = true;
+	becomes(&nk_table_view_device, &v,
+		"{\"name\":\"eth0\",\"unclaimed\":false,\"condition\":{\"state\":\"Ready\"},\"repairs\":0,\"interface\":{"
+		"\"desired\":{\"name\":\"eth0\"},\"observed\":{\"ifindex\":5,\"chains\":{\"tcx/ingress\":[],"
+		"\"tcx/egress\":[{\"name\":\"lb\",\"link_id\":7,\"prog_id\":8}]}}}}");
+	v.observed = NULL;
+	becomes(&nk_table_view_device, &v,
+		"{\"name\":\"eth0\",\"unclaimed\":false,\"condition\":{\"state\":\"Ready\"},\"repairs\":0,\"interface\":{"
+		"\"desired\":{\"name\":\"eth0\"}}}");
+	nk_device_unref(d);
+}
+
 static void desired_devices(void **state)
 {
 	struct nk_device *d = nk_device_new();
@@ -112,7 +139,8 @@ static void the_daemon(void **state)
 	struct nk_view_status s = {
 		.version = "1.0", .uptime_s = 5, .revision_desired = 9, .revision_attempted = 8, .revision_converged = 7,
 		.health = "degraded", .health_reasons = reasons, .n_health_reasons = 2, .devices = 1, .devices_ready = 2,
-		.devices_pending = 3, .devices_degraded = 4, .devices_released = 5, .devices_unclaimed = 6, .programs = 7, .attachments = 8,
+		.devices_pending = 3, .devices_degraded = 4, .devices_released = 5, .devices_unclaimed = 6, .interfaces = 14,
+		.interfaces_ready = 15, .interfaces_pending = 16, .interfaces_degraded = 17, .programs = 7, .attachments = 8,
 		.clients = 9, .subscribers = 10, .repairs = 11, .resyncs = 12, .kernel_errors = 13, .watcher = "bpf", .features = features,
 		.n_features = 1,
 	};
@@ -121,7 +149,8 @@ static void the_daemon(void **state)
 	becomes(&nk_table_view_status, &s,
 		"{\"version\":\"1.0\",\"uptime_s\":5,\"health\":\"degraded\",\"health_reasons\":[\"one\",\"two\"],"
 		"\"revisions\":{\"desired\":9,\"attempted\":8,\"converged\":7},\"counts\":{\"devices\":1,\"devices_ready\":2,"
-		"\"devices_pending\":3,\"devices_degraded\":4,\"devices_released\":5,\"devices_unclaimed\":6,\"programs\":7,"
+		"\"devices_pending\":3,\"devices_degraded\":4,\"devices_released\":5,\"devices_unclaimed\":6,\"interfaces\":14,"
+		"\"interfaces_ready\":15,\"interfaces_pending\":16,\"interfaces_degraded\":17,\"programs\":7,"
 		"\"attachments\":8,\"clients\":9,\"subscribers\":10,\"repairs\":11,\"resyncs\":12,\"kernel_errors\":13},"
 		"\"watcher\":\"bpf\",\"features\":[\"netkit\"]}");
 	becomes(&nk_table_view_capability, &c,
@@ -157,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(conditions),
 		cmocka_unit_test(observed_devices),
+		cmocka_unit_test(interfaces),
 		cmocka_unit_test(desired_devices),
 		cmocka_unit_test(programs_and_attachments),
 		cmocka_unit_test(the_daemon),
