@@ -30,6 +30,10 @@ enum bpf_attach_type nk_bpf_attach_type(enum nk_hook hook)
 		return BPF_NETKIT_PRIMARY;
 	case NK_HOOK_NETKIT_PEER:
 		return BPF_NETKIT_PEER;
+	case NK_HOOK_TCX_INGRESS:
+		return BPF_TCX_INGRESS;
+	case NK_HOOK_TCX_EGRESS:
+		return BPF_TCX_EGRESS;
 	}
 	return __MAX_BPF_ATTACH_TYPE;
 }
@@ -68,13 +72,23 @@ int nk_bpf_link_info(int fd, struct bpf_link_info *ret)
 	return bpf_link_get_info_by_fd(fd, ret, &size);
 }
 
+bool nk_bpf_is_chain_link(const struct bpf_link_info *info)
+{
+	return info->type == BPF_LINK_TYPE_NETKIT || info->type == BPF_LINK_TYPE_TCX;
+}
+
+uint32_t nk_bpf_link_ifindex(const struct bpf_link_info *info)
+{
+	return info->type == BPF_LINK_TYPE_TCX ? info->tcx.ifindex : info->netkit.ifindex;
+}
+
 static void close_directory(DIR **dir)
 {
 	if (*dir)
 		closedir(*dir);
 }
 
-/* Fill the table from the pins that are there. Names that are not ours and pins that are no netkit links are left alone. */
+/* Fill the table from the pins that are there. Names that are not ours and pins that are no links of a chain are left alone. */
 static int read_pins(struct nk_bpf *b, struct nk_error *err)
 {
 	_close_ int fd = openat(b->links, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -100,10 +114,10 @@ static int read_pins(struct nk_bpf *b, struct nk_error *err)
 		if (nk_pin_link_parse(entry->d_name, device, &hook, attachment) < 0)
 			continue;
 		link = nk_bpf_pin_get(b->links, entry->d_name);
-		if (link < 0 || nk_bpf_link_info(link, &info) < 0 || info.type != BPF_LINK_TYPE_NETKIT)
+		if (link < 0 || nk_bpf_link_info(link, &info) < 0 || !nk_bpf_is_chain_link(&info))
 			continue;
 		/* What a device that went while nobody looked left behind: the pin of a link that is nowhere. */
-		if (!info.netkit.ifindex) {
+		if (!nk_bpf_link_ifindex(&info)) {
 			unlinkat(b->links, entry->d_name, 0);
 			continue;
 		}
@@ -261,6 +275,7 @@ int nk_bpf_exchange(int link, int new_prog, uint32_t old_prog)
 
 int nk_bpf_link_create(int prog, uint32_t ifindex, enum nk_hook hook, uint32_t before_prog, uint64_t revision)
 {
+	/* tcx's options are the same, at the same place. */
 	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = before_prog ? BPF_F_BEFORE : 0,
 		    .netkit = { .relative_id = before_prog, .expected_revision = revision });
 	int link = bpf_link_create(prog, ifindex, nk_bpf_attach_type(hook), &options);
@@ -291,7 +306,7 @@ static int adopt(struct nk_bpf *b, int link, const char *pin, uint32_t ifindex, 
 
 	if (r < 0)
 		return r;
-	if (info.type == BPF_LINK_TYPE_NETKIT && info.netkit.ifindex &&
+	if (nk_bpf_is_chain_link(&info) && nk_bpf_link_ifindex(&info) &&
 	    place_in_chain(ifindex, hook, info.id, 0, &found) >= 0) {
 		if (info.prog_id != l->state.id) {
 			r = nk_bpf_exchange(link, l->fd, info.prog_id);
@@ -409,12 +424,15 @@ int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const
 	if (link < 0 && link != -ENOENT)
 		return nk_fail(err, NK_E_KERNEL, link, "cannot open the pin %s", pin);
 	if (link >= 0) {
-		bool attached = nk_bpf_link_info(link, &info) == 0 && info.netkit.ifindex;
+		bool attached = nk_bpf_link_info(link, &info) == 0 && nk_bpf_link_ifindex(&info);
 
 		r = nk_bpf_end_link(b, link, pin);
 		if (r < 0)
 			return nk_fail(err, NK_E_KERNEL, r, "cannot detach attachment '%s'", attachment);
-		if (attached)
+		/* A tcx chain that became empty counts from the start. */
+		if (attached && nk_hook_fits(hook, true))
+			*revision = 0;
+		else if (attached)
 			nk_bpf_changed(revision);
 	}
 	nk_pins_remove(&b->pins, device, hook, attachment);
@@ -426,20 +444,78 @@ bool nk_bpf_has_links(const struct nk_bpf *b, const char *device)
 	return nk_pins_of_device(&b->pins, device);
 }
 
-int nk_bpf_forget_device(struct nk_bpf *b, const char *device)
+/* End the link of an interface, unless it is at ifindex. 1: it stays, 0: ended or gone, -errno. */
+static int end_unless_at(struct nk_bpf *b, const char *pin, uint32_t ifindex)
 {
-	const struct nk_pin *p;
-	int r = 0;
+	_close_ int link = nk_bpf_pin_get(b->links, pin);
+	struct bpf_link_info info;
 
-	while ((p = nk_pins_of_device(&b->pins, device))) {
+	if (link < 0)
+		return link == -ENOENT ? 0 : link;
+	if (ifindex && nk_bpf_link_info(link, &info) == 0 && nk_bpf_link_ifindex(&info) == ifindex)
+		return 1;
+	return nk_bpf_end_link(b, link, pin);
+}
+
+int nk_bpf_forget_device(struct nk_bpf *b, const char *device, uint32_t ifindex)
+{
+	const struct nk_pin *p, *next;
+	int result = 0;
+
+	for (p = nk_pins_of_device(&b->pins, device); p; p = next) {
 		char pin[NK_PIN_NAME_MAX];
+		int r = 0;
 
+		next = nk_pins_next(p);
 		nk_pin_link_name(device, p->hook, p->attachment, pin);
-		if (unlinkat(b->links, pin, 0) < 0 && errno != ENOENT)
+		/* A device takes its links along, and where a thousand go, each system call counts. */
+		if (nk_hook_fits(p->hook, true))
+			r = end_unless_at(b, pin, ifindex);
+		else if (unlinkat(b->links, pin, 0) < 0 && errno != ENOENT)
 			r = -errno;
-		nk_pins_remove(&b->pins, device, p->hook, p->attachment);
+		if (r < 0)
+			result = r;
+		if (r <= 0)
+			nk_pins_remove(&b->pins, device, p->hook, p->attachment);
 	}
-	return r;
+	return result;
+}
+
+/* Does the pin hold a link of an interface? */
+static bool read_interface_link(int dir, const char *pin, struct nk_interface_link *ret)
+{
+	struct bpf_link_info info;
+	_close_ int link = -1;
+	uint32_t id;
+
+	if (nk_pin_link_parse(pin, ret->interface, &ret->hook, ret->attachment) < 0 || !nk_hook_fits(ret->hook, true))
+		return false;
+	link = nk_bpf_pin_get(dir, pin);
+	if (link < 0 || nk_bpf_link_info(link, &info) < 0 || info.type != BPF_LINK_TYPE_TCX)
+		return false;
+	ret->prog_id = info.prog_id;
+	ret->place = info.tcx.ifindex ? place_in_chain(info.tcx.ifindex, ret->hook, info.id, 0, &id) : -1;
+	return true;
+}
+
+int nk_bpf_each_interface_link(const char *dir, void (*fn)(const struct nk_interface_link *l, void *arg), void *arg)
+{
+	__attribute__((cleanup(close_directory))) DIR *links = NULL;
+	_free_ char *path = NULL;
+	struct dirent *entry;
+
+	if (asprintf(&path, "%s/links", dir) < 0)
+		return -ENOMEM;
+	links = opendir(path);
+	if (!links)
+		return -errno;
+	while ((entry = readdir(links))) {
+		struct nk_interface_link l;
+
+		if (read_interface_link(dirfd(links), entry->d_name, &l))
+			fn(&l, arg);
+	}
+	return 0;
 }
 
 /* Zero for a program that went meanwhile. */

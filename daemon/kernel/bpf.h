@@ -8,7 +8,7 @@
  *   programs/<program>                      the loaded program
  *   programs/<program>%origin               a map that holds what it was made of
  *   passed/<kernel id>                      a program that came as a descriptor (passed.h)
- *   links/<device>:<hook>:<attachment>      a link; hook is "primary" or "peer"
+ *   links/<device>:<hook>:<attachment>      a link; hook is "primary" or "peer", or of an interface "ingress" or "egress"
  *   links/<device>:<hook>:<attachment>%new  the same attachment at its new place, while it moves (bpf_move.c)
  *   links/<device>:<hook>:<attachment>%map  what its stand-in jumps to, likewise
  * bpffs takes no '.' in names, so '.' is written %2E and '%' %25.
@@ -88,8 +88,20 @@ int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const
 		  struct nk_error *err);
 /* Has the device a pinned link? */
 bool nk_bpf_has_links(const struct nk_bpf *b, const char *device);
-/* Remove all pins of a device that is gone. */
-int nk_bpf_forget_device(struct nk_bpf *b, const char *device);
+/* Remove all pins of a device that is gone; end the links of an interface, but those that are at ifindex (0: all). */
+int nk_bpf_forget_device(struct nk_bpf *b, const char *device, uint32_t ifindex);
+
+/* A link that is pinned at a hook of an interface. */
+struct nk_interface_link {
+	char interface[NK_IFNAMSIZ];
+	char attachment[NK_NAME_MAX];
+	enum nk_hook hook;
+	uint32_t prog_id;
+	int place; /* in the chain; -1: it is in none */
+};
+
+/* All of them, in no order. For whoever has no struct nk_bpf, like nk_bpf_each_program. 0 or -errno. */
+int nk_bpf_each_interface_link(const char *dir, void (*fn)(const struct nk_interface_link *l, void *arg), void *arg);
 
 /* The pinned programs below dir: name and kernel id each. For whoever has no struct nk_bpf: the loop, `rebuild`. 0 or -errno. */
 int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t prog_id, void *arg), void *arg);

@@ -48,6 +48,9 @@ enum bpf_attach_type nk_bpf_attach_type(enum nk_hook hook);
 bool nk_bpf_is_link(int fd);
 /* 0 or -errno. */
 int nk_bpf_link_info(int fd, struct bpf_link_info *ret);
+/* Is it one that stands in a chain of ours: netkit's or tcx's? And of which ifindex; 0: in none (any more). */
+bool nk_bpf_is_chain_link(const struct bpf_link_info *info);
+uint32_t nk_bpf_link_ifindex(const struct bpf_link_info *info);
 /* Exchange the program of a link if it is still old_prog: 0 or -errno, -EPERM or -ESTALE when it isn't. */
 int nk_bpf_exchange(int link, int new_prog, uint32_t old_prog);
 /* Make a link before the program before_prog (0: at the end), if the chain still has this revision (0: whichever it has). */

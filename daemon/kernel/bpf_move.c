@@ -158,7 +158,7 @@ int nk_bpf_move(struct nk_bpf *b, const char *device, uint32_t ifindex, enum nk_
 	nk_pin_link_name(device, hook, attachment, n.pin);
 	name_pins(&n);
 	old = nk_bpf_pin_get(b->links, n.pin);
-	if (old < 0 || nk_bpf_link_info(old, &info) < 0 || !info.netkit.ifindex)
+	if (old < 0 || nk_bpf_link_info(old, &info) < 0 || !nk_bpf_link_ifindex(&info))
 		return nk_refuse(err, NK_E_CONFLICT, -ESTALE, "attachment '%s' went before it was moved", attachment);
 	prog = bpf_prog_get_fd_by_id(info.prog_id);
 	r = prog < 0 ? prog : make_stand_in(prog, hook, &s);
@@ -230,7 +230,7 @@ int nk_bpf_settle_move(struct nk_bpf *b, const char *pin)
 	name_pins(&n);
 	new = nk_bpf_pin_get(b->links, n.link);
 	old = nk_bpf_pin_get(b->links, n.pin);
-	if (new >= 0 && old >= 0 && !nk_bpf_link_info(old, &info) && info.netkit.ifindex)
+	if (new >= 0 && old >= 0 && !nk_bpf_link_info(old, &info) && nk_bpf_link_ifindex(&info))
 		nk_bpf_end_link(b, new, n.link);
 	else if (new >= 0)
 		r = rename_pin(b, n.link, n.pin);

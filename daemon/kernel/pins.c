@@ -13,6 +13,8 @@
 static const char *const hook_words[NK_HOOKS] = {
 	[NK_HOOK_NETKIT_PRIMARY] = "primary",
 	[NK_HOOK_NETKIT_PEER] = "peer",
+	[NK_HOOK_TCX_INGRESS] = "ingress",
+	[NK_HOOK_TCX_EGRESS] = "egress",
 };
 
 static char *encode(const char *name, char *out)
@@ -190,10 +192,8 @@ const struct nk_pin *nk_pins_by_link(const struct nk_pins *p, uint32_t link_id)
 	return NULL;
 }
 
-const struct nk_pin *nk_pins_of_device(const struct nk_pins *p, const char *device)
+static const struct nk_pin *first_of(struct nk_map_node *node, const char *device)
 {
-	struct nk_map_node *node = nk_map_first(&p->by_device, nk_hash_text(NK_HASH_SEED, device));
-
 	for (; node; node = nk_map_next(node)) {
 		struct nk_pin *pin = nk_map_entry(node, struct nk_pin, by_device);
 
@@ -201,6 +201,16 @@ const struct nk_pin *nk_pins_of_device(const struct nk_pins *p, const char *devi
 			return pin;
 	}
 	return NULL;
+}
+
+const struct nk_pin *nk_pins_of_device(const struct nk_pins *p, const char *device)
+{
+	return first_of(nk_map_first(&p->by_device, nk_hash_text(NK_HASH_SEED, device)), device);
+}
+
+const struct nk_pin *nk_pins_next(const struct nk_pin *pin)
+{
+	return first_of(nk_map_next(&pin->by_device), pin->device);
 }
 
 void nk_pins_each(struct nk_pins *p, void (*fn)(const struct nk_pin *pin, void *arg), void *arg)

@@ -46,7 +46,9 @@ int nk_pins_put(struct nk_pins *p, const char *device, enum nk_hook hook, const 
 void nk_pins_remove(struct nk_pins *p, const char *device, enum nk_hook hook, const char *attachment);
 /* NULL where there is none. */
 const struct nk_pin *nk_pins_by_link(const struct nk_pins *p, uint32_t link_id);
-/* Any one pin of the device, NULL when it has none: take it, remove it, ask again. */
+/* Any one pin of the device, NULL when it has none; and one after the other until NULL, of which the last one told may be removed
+ * once the next is known. */
 const struct nk_pin *nk_pins_of_device(const struct nk_pins *p, const char *device);
+const struct nk_pin *nk_pins_next(const struct nk_pin *pin);
 /* All pins, in no order. fn may remove the pin that it is given, and no other. */
 void nk_pins_each(struct nk_pins *p, void (*fn)(const struct nk_pin *pin, void *arg), void *arg);

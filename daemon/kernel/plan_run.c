@@ -190,6 +190,14 @@ static int read_chains(struct nk_run *run, uint32_t ifindex, struct nk_obs_chain
 	return r < 0 ? r : read_peer_chain(run, ifindex, &ret[NK_HOOK_NETKIT_PEER]);
 }
 
+/* Both of an interface. */
+static int read_tcx_chains(struct nk_run *run, uint32_t ifindex)
+{
+	int r = read_chain(run, ifindex, NK_HOOK_TCX_INGRESS, NULL);
+
+	return r < 0 ? r : read_chain(run, ifindex, NK_HOOK_TCX_EGRESS, NULL);
+}
+
 /* What was changed but not read yet; whoever waits for the result is to know the chains as they are. */
 static void read_back(struct nk_run *run)
 {
@@ -202,6 +210,10 @@ static void read_back(struct nk_run *run)
 			read_chain(run, d->ifindex, NK_HOOK_NETKIT_PRIMARY, NULL);
 		if (d->touched[NK_HOOK_NETKIT_PEER])
 			read_peer_chain(run, d->ifindex, &unused);
+		if (d->touched[NK_HOOK_TCX_INGRESS])
+			read_chain(run, d->ifindex, NK_HOOK_TCX_INGRESS, NULL);
+		if (d->touched[NK_HOOK_TCX_EGRESS])
+			read_chain(run, d->ifindex, NK_HOOK_TCX_EGRESS, NULL);
 	}
 }
 
@@ -304,7 +316,7 @@ static void run_op(struct nk_run *run, size_t i)
 	}
 	switch ((enum nk_op_kind)op->kind) {
 	case NK_OP_INSPECT:
-		r = read_chains(run, d->ifindex, chains);
+		r = op->dev->interface ? read_tcx_chains(run, d->ifindex) : read_chains(run, d->ifindex, chains);
 		if (r < 0)
 			nk_run_fail_errno(run, i, r, NULL);
 		else
@@ -334,8 +346,12 @@ static void run_op(struct nk_run *run, size_t i)
 	case NK_OP_OPEN:
 		run_open(run, i);
 		break;
+	case NK_OP_UNPIN: /* of what an interface has elsewhere; else run_delete */
+		r = nk_bpf_forget_device(run->w->bpf, op->name, d->ifindex);
+		if (r < 0)
+			nk_run_fail_errno(run, i, r, NULL);
+		break;
 	case NK_OP_DELETE:
-	case NK_OP_UNPIN:
 		break; /* run_delete */
 	}
 }
@@ -417,7 +433,7 @@ static void run_delete(struct nk_run *run, size_t begin, size_t end)
 
 		if (!nk_run_wanted(run, i))
 			continue;
-		r = nk_bpf_forget_device(run->w->bpf, d->name);
+		r = nk_bpf_forget_device(run->w->bpf, d->name, 0);
 		if (r < 0) {
 			nk_run_fail_errno(run, i, r, NULL);
 			continue;

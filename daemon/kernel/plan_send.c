@@ -212,6 +212,7 @@ static bool is_ours(const struct nk_link_info *info, const char *name, uint32_t 
 static void on_check_answer(size_t index, const struct nlmsghdr *h, void *arg)
 {
 	struct nk_run *run = arg;
+	const struct nk_op *op = nk_run_op(run, index);
 	struct nk_run_device *d = nk_run_device(run, index);
 	struct nk_link_info info;
 	struct nk_failure f = {};
@@ -219,13 +220,14 @@ static void on_check_answer(size_t index, const struct nlmsghdr *h, void *arg)
 	if (nk_parse_link(h, &info) < 0)
 		return;
 	d->checked = true;
-	if (is_ours(&info, d->name, run->w->group)) {
+	/* An interface is whatever link has its name. */
+	if (op->dev && op->dev->interface ? !strcmp(info.end.name, d->name) : is_ours(&info, d->name, run->w->group)) {
 		d->peer_ifindex = info.peer_ifindex;
 		d->peer_nsid = info.peer_nsid;
 		return;
 	}
-	nk_refuse(&f.error, NK_E_CONFLICT, -ESTALE, "link %u is '%s' now and not the device %s any more", info.end.ifindex,
-		info.end.name, d->name);
+	nk_refuse(&f.error, NK_E_CONFLICT, -ESTALE, "link %u is '%s' now and not %s any more", info.end.ifindex, info.end.name,
+		d->name);
 	nk_run_fail(run, index, &f);
 }
 
@@ -302,7 +304,10 @@ static void flush_inspection(struct nk_run *run)
 
 static bool is_inspection(const struct nk_run *run, size_t i)
 {
-	return nk_run_op(run, i)->kind == NK_OP_INSPECT && nk_run_wanted(run, i) && nk_run_device(run, i)->ifindex;
+	const struct nk_op *op = nk_run_op(run, i);
+
+	/* Of an interface nothing but the chains is of interest. */
+	return op->kind == NK_OP_INSPECT && !op->dev->interface && nk_run_wanted(run, i) && nk_run_device(run, i)->ifindex;
 }
 
 void nk_run_inspect_links(struct nk_run *run, size_t begin, size_t end)

@@ -22,6 +22,8 @@ static void names_go_there_and_back(void **state)
 	} cases[] = {
 		{ "web-1", "acct", "web-1:peer:acct", NK_HOOK_NETKIT_PEER },
 		{ "a.b", "fw.v2", "a%2Eb:primary:fw%2Ev2", NK_HOOK_NETKIT_PRIMARY },
+		{ "eth0.5", "lb", "eth0%2E5:ingress:lb", NK_HOOK_TCX_INGRESS },
+		{ "eth0", "lb", "eth0:egress:lb", NK_HOOK_TCX_EGRESS },
 		{ "50%", "%2E", "50%25:peer:%252E", NK_HOOK_NETKIT_PEER },
 		{ "...............", "x", "%2E%2E%2E%2E%2E%2E%2E%2E%2E%2E%2E%2E%2E%2E%2E:peer:x", NK_HOOK_NETKIT_PEER },
 	};
@@ -109,6 +111,9 @@ static void the_table_finds_links_and_devices(void **state)
 	nk_pins_remove(&pins, "d0", NK_HOOK_NETKIT_PRIMARY, "other");
 	nk_pins_remove(&pins, "d0", NK_HOOK_NETKIT_PRIMARY, "acct");
 	assert_int_equal(nk_pins_of_device(&pins, "d0")->link_id, 2);
+	assert_null(nk_pins_next(nk_pins_of_device(&pins, "d0")));
+	assert_non_null(nk_pins_next(nk_pins_of_device(&pins, "d1")));
+	assert_null(nk_pins_next(nk_pins_next(nk_pins_of_device(&pins, "d1"))));
 	nk_pins_remove(&pins, "d0", NK_HOOK_NETKIT_PEER, "acct");
 	assert_null(nk_pins_of_device(&pins, "d0"));
 	nk_pins_each(&pins, count, &n);
