@@ -130,14 +130,6 @@ void nk_manager_on_monitor(int fd, short what, void *arg)
 
 /* ---- the watcher ---- */
 
-static void touch_one(const struct nk_obs_device *o, int32_t peer_nsid, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	(void)peer_nsid;
-	nk_cache_chains_touched(m->cache, o->end[NK_PRIMARY].ifindex);
-}
-
 /* Somebody set a link, and the kernel may have kept that to itself. */
 static void link_was_set(struct nk_manager *m, const struct nk_watch_event *e)
 {
@@ -166,7 +158,7 @@ void nk_manager_watch_told(const struct nk_watch_event *e, void *arg)
 	}
 	/* Reports were lost: anything may have changed. */
 	if (!e->ifindex && !e->link_id)
-		nk_cache_each(m->cache, touch_one, m);
+		nk_cache_all_touched(m->cache);
 	owner = e->link_id ? nk_cache_link_owner(m->cache, e->link_id, &ifindex) : NULL;
 	if (owner)
 		strncpy(name, owner, sizeof(name) - 1);
@@ -192,7 +184,7 @@ void nk_manager_on_poll(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	nk_cache_each(m->cache, touch_one, m);
+	nk_cache_all_touched(m->cache);
 }
 
 void nk_manager_on_mounts(int fd, short what, void *arg)

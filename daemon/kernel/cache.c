@@ -22,7 +22,7 @@ struct nk_cache *nk_cache_new(uint32_t group, const struct nk_cache_handlers *h)
 	c->group = group;
 	c->handlers = *h;
 	if (nk_map_init(&c->links) < 0 || nk_map_init(&c->namespaces) < 0 || nk_map_init(&c->owners) < 0 ||
-	    nk_map_init(&c->others) < 0)
+	    nk_map_init(&c->others) < 0 || nk_map_init(&c->interfaces) < 0)
 		return nk_cache_free(c);
 	return c;
 }
@@ -34,12 +34,15 @@ struct nk_cache *nk_cache_free(struct nk_cache *c)
 	/* Nobody wants to hear of the end. */
 	c->handlers = (struct nk_cache_handlers){ 0 };
 	c->round++;
+	while (c->interface_list)
+		nk_cache_unwant_interface(c, c->interface_list->o.owner);
 	if (c->others.slots)
 		nk_cache_sweep(c);
 	nk_map_clear(&c->links);
 	nk_map_clear(&c->namespaces);
 	nk_map_clear(&c->owners);
 	nk_map_clear(&c->others);
+	nk_map_clear(&c->interfaces);
 	free(c);
 	return NULL;
 }
@@ -179,6 +182,15 @@ static uint64_t digest(const struct nk_obs_device *o)
 	return sum ? sum : 1;
 }
 
+/* Its chains are not known any more. */
+static void touch(struct nk_cache *c, struct dev *dev)
+{
+	dev->touched = ++c->touches;
+	dev->hooks_known = 0;
+	dev->o.chains_known = false;
+	nk_cache_tell(c, dev->o.owner);
+}
+
 void nk_cache_begin_snapshot(struct nk_cache *c)
 {
 	c->in_snapshot = true;
@@ -186,26 +198,49 @@ void nk_cache_begin_snapshot(struct nk_cache *c)
 	memset(c->route_filter, 0, sizeof(c->route_filter));
 	for (struct dev *dev = c->devs; dev; dev = dev->next)
 		dev->digest = digest(&dev->o);
+	/* The snapshot reads chains of devices; those of interfaces are inspected, one by one. */
+	for (struct dev *dev = c->interface_list; dev; dev = dev->next) {
+		dev->digest = digest(&dev->o);
+		touch(c, dev);
+	}
 }
 
-void nk_cache_end_snapshot(struct nk_cache *c)
+static void tell_changed(struct nk_cache *c, struct dev *list)
 {
-	c->in_snapshot = false;
-	nk_cache_sweep(c);
-	for (struct dev *dev = c->devs; dev; dev = dev->next) {
+	for (struct dev *dev = list; dev; dev = dev->next) {
 		if (digest(&dev->o) != dev->digest)
 			nk_cache_tell(c, dev->o.owner);
 		dev->digest = 0;
 	}
 }
 
+void nk_cache_end_snapshot(struct nk_cache *c)
+{
+	c->in_snapshot = false;
+	nk_cache_sweep(c);
+	tell_changed(c, c->devs);
+	tell_changed(c, c->interface_list);
+}
+
 /* ---- what the executor found ---- */
 
-static struct dev *find_primary(const struct nk_cache *c, uint32_t ifindex)
+/* The device whose primary has this number, or the interface. */
+static struct dev *find_chained(const struct nk_cache *c, uint32_t ifindex)
 {
 	const struct link *link = nk_cache_link(c, NK_NSID_HOST, ifindex);
 
-	return link && link->primary ? link->dev : NULL;
+	return link && link->primary && link->dev ? link->dev : nk_cache_interface_at(c, ifindex);
+}
+
+/* Bits for the hooks that it has. A single device has no hook of a peer. */
+static uint8_t hooks_of(const struct nk_obs_device *o)
+{
+	uint8_t hooks = 0;
+
+	for (int hook = 0; hook < NK_HOOKS; hook++)
+		if (nk_hook_fits((enum nk_hook)hook, o->interface) && !(o->single && hook == NK_HOOK_NETKIT_PEER))
+			hooks |= (uint8_t)(1u << hook);
+	return hooks;
 }
 
 uint64_t nk_cache_touches(const struct nk_cache *c)
@@ -215,19 +250,16 @@ uint64_t nk_cache_touches(const struct nk_cache *c)
 
 void nk_cache_set_chain(struct nk_cache *c, uint64_t as_of, uint32_t ifindex, enum nk_hook hook, struct nk_obs_chain *chain)
 {
-	struct dev *dev = find_primary(c, ifindex);
+	struct dev *dev = find_chained(c, ifindex);
 
-	if (dev) {
+	if (dev && nk_hook_fits(hook, dev->o.interface)) {
 		struct nk_obs_chain *known = &dev->o.chain[hook];
 
 		free(known->links);
 		*known = *chain;
 		if (dev->touched <= as_of)
 			dev->hooks_known |= (uint8_t)(1u << hook);
-		/* A single device has no hook of a peer. */
-		if (dev->o.single && dev->touched <= as_of)
-			dev->hooks_known |= 1u << NK_HOOK_NETKIT_PEER;
-		dev->o.chains_known = dev->hooks_known == (1u << NK_HOOKS) - 1;
+		dev->o.chains_known = (dev->hooks_known & hooks_of(&dev->o)) == hooks_of(&dev->o);
 	} else {
 		free(chain->links);
 	}
@@ -236,21 +268,24 @@ void nk_cache_set_chain(struct nk_cache *c, uint64_t as_of, uint32_t ifindex, en
 
 void nk_cache_chains_touched(struct nk_cache *c, uint32_t ifindex)
 {
-	struct dev *dev = find_primary(c, ifindex);
+	struct dev *dev = find_chained(c, ifindex);
 
-	if (!dev)
-		return;
-	dev->touched = ++c->touches;
-	dev->hooks_known = 0;
-	dev->o.chains_known = false;
-	nk_cache_tell(c, dev->o.owner);
+	if (dev)
+		touch(c, dev);
 }
 
-const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint32_t *ret_ifindex)
+void nk_cache_all_touched(struct nk_cache *c)
 {
-	if (!link_id) /* a program without a link: many have that */
-		return NULL;
-	for (const struct dev *dev = c->devs; dev; dev = dev->next)
+	for (struct dev *dev = c->devs; dev; dev = dev->next)
+		touch(c, dev);
+	for (struct dev *dev = c->interface_list; dev; dev = dev->next)
+		if (dev->o.end[NK_PRIMARY].ifindex)
+			touch(c, dev);
+}
+
+static const char *owner_among(const struct dev *list, uint32_t link_id, uint32_t *ret_ifindex)
+{
+	for (const struct dev *dev = list; dev; dev = dev->next)
 		for (size_t hook = 0; hook < NK_HOOKS; hook++) {
 			const struct nk_obs_chain *chain = &dev->o.chain[hook];
 
@@ -261,6 +296,16 @@ const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint
 				}
 		}
 	return NULL;
+}
+
+const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint32_t *ret_ifindex)
+{
+	const char *owner;
+
+	if (!link_id) /* a program without a link: many have that */
+		return NULL;
+	owner = owner_among(c->devs, link_id, ret_ifindex);
+	return owner ? owner : owner_among(c->interface_list, link_id, ret_ifindex);
 }
 
 void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid, uint32_t ino)
@@ -281,7 +326,10 @@ const struct nk_obs_device *nk_cache_get(const struct nk_cache *c, const char *o
 {
 	const struct dev *dev = nk_cache_find(c, owner);
 
-	return dev ? &dev->o : NULL;
+	if (dev)
+		return &dev->o;
+	dev = nk_cache_find_interface(c, owner);
+	return dev && dev->o.end[NK_PRIMARY].ifindex ? &dev->o : NULL;
 }
 
 int32_t nk_cache_peer_nsid(const struct nk_cache *c, const char *owner)

@@ -57,6 +57,29 @@ static struct other *find_other(const struct nk_cache *c, uint32_t ifindex)
 	return NULL;
 }
 
+/* A netkit end that isn't ours counts as foreign, too. */
+const char *nk_cache_foreign_name(const struct nk_cache *c, uint32_t ifindex)
+{
+	const struct other *other = find_other(c, ifindex);
+	const struct link *link = other ? NULL : nk_cache_link(c, NK_NSID_HOST, ifindex);
+
+	if (other)
+		return other->name;
+	return link && !link->dev ? link->end->name : NULL;
+}
+
+uint32_t nk_cache_foreign_ifindex(const struct nk_cache *c, const char *name)
+{
+	for (size_t i = 0; i < c->others.n_slots; i++)
+		for (struct nk_map_node *n = c->others.slots[i]; n; n = n->next)
+			if (!strcmp(nk_map_entry(n, struct other, node)->name, name))
+				return nk_map_entry(n, struct other, node)->ifindex;
+	for (const struct link *link = nk_cache_first_in(c, NK_NSID_HOST); link; link = link->next)
+		if (!link->dev && !strcmp(link->end->name, name))
+			return link->ifindex;
+	return 0;
+}
+
 static void tell_name_free(struct nk_cache *c, const char *name)
 {
 	if (name[0] && c->handlers.name_free)
@@ -163,6 +186,8 @@ static void free_dev(struct nk_cache *c, struct dev *dev)
 static void drop_one(struct nk_cache *c, struct link *link)
 {
 	set_doomed(c, &link->doomed, false);
+	if (link->ns->nsid == NK_NSID_HOST)
+		nk_cache_interface_unnamed(c, link->ifindex, link->end->name);
 	nk_map_remove(&c->links, &link->node);
 	*link->prev = link->next;
 	if (link->next)
@@ -196,6 +221,7 @@ void nk_cache_drop_link(struct nk_cache *c, struct link *link)
 void nk_cache_drop_other(struct nk_cache *c, struct other *other)
 {
 	set_doomed(c, &other->doomed, false);
+	nk_cache_interface_unnamed(c, other->ifindex, other->name);
 	nk_map_remove(&c->others, &other->node);
 	free(other);
 }
@@ -436,6 +462,10 @@ static int feed_end(struct nk_cache *c, const struct nk_link_info *info, int32_t
 	if (!link->primary && nsid == NK_NSID_HOST)
 		set_doomed(c, &link->doomed, nk_group_collects(c->group, info->group));
 	tell_renamed(c, link, old, info->end.name);
+	if (nsid == NK_NSID_HOST && (dev || strcmp(old, info->end.name) != 0))
+		nk_cache_interface_unnamed(c, link->ifindex, old);
+	if (nsid == NK_NSID_HOST && !dev)
+		nk_cache_interface_named(c, link->ifindex, info->end.name);
 	if (dev && memcmp(&before, &dev->o, sizeof(before)) != 0)
 		nk_cache_tell(c, dev->o.owner);
 	return r;
@@ -452,9 +482,12 @@ static int feed_other(struct nk_cache *c, const struct nk_link_info *info)
 		other->ifindex = info->end.ifindex;
 		nk_map_insert(&c->others, &other->node, hash_number(other->ifindex));
 	}
-	if (strcmp(other->name, info->end.name) != 0)
+	if (strcmp(other->name, info->end.name) != 0) {
 		tell_name_free(c, other->name);
+		nk_cache_interface_unnamed(c, other->ifindex, other->name);
+	}
 	memcpy(other->name, info->end.name, sizeof(other->name));
+	nk_cache_interface_named(c, other->ifindex, other->name);
 	set_doomed(c, &other->doomed, nk_group_collects(c->group, info->group));
 	other->seen = c->round;
 	return 0;

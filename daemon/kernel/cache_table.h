@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * The cache's tables, shared by cache.c (what others call), cache_link.c (links: following, joining, leaving) and cache_list.c
- * (addresses and routes). Nobody else's.
+ * The cache's tables, shared by cache.c (what others call), cache_link.c (links: following, joining, leaving), cache_list.c
+ * (addresses and routes) and cache_interface.c (links that aren't ours). Nobody else's.
  *
  * Known are two sorts of links. A netkit end, in whatever namespace, is a struct link with its addresses and routes. Any other link
- * of the host's namespace is a struct other, for its name and its group only. A followed pair is a struct dev, which holds what is
+ * of the host's namespace is a struct other, for its name and its group only; whether it is an interface of the document its name
+ * tells (cache_interface.c). A followed pair is a struct dev, which holds what is
  * known of both ends; ends of other pairs, and peers whose primary hasn't been heard of yet, hold theirs themselves.
  */
 #include "daemon/kernel/cache.h"
@@ -33,11 +34,11 @@ struct link {
 	uint8_t seen; /* nk_cache.round of the last message about it */
 };
 
-/* A followed pair. */
+/* A followed pair, or an interface. */
 struct dev {
 	struct nk_obs_device o;
-	struct nk_map_node node; /* in nk_cache.owners */
-	struct dev *next, **prev; /* in nk_cache.devs */
+	struct nk_map_node node; /* in nk_cache.owners or interfaces */
+	struct dev *next, **prev; /* in nk_cache.devs or interface_list */
 	struct link *link[NK_ENDS]; /* the peer's NULL until it is heard of */
 	int32_t peer_nsid; /* as the primary said, or as the peer was seen to go */
 	int32_t place;     /* where the document wants the peer, if `placed`; NK_NSID_NONE: that namespace is gone */
@@ -66,8 +67,9 @@ struct other {
 struct nk_cache {
 	uint32_t group;
 	struct nk_cache_handlers handlers;
-	struct nk_map links, namespaces, owners, others;
-	struct dev *devs; /* owned list */
+	struct nk_map links, namespaces, owners, others, interfaces;
+	struct dev *devs;           /* owned list */
+	struct dev *interface_list; /* likewise */
 	size_t n_doomed;    /* links and others that are doomed */
 	size_t n_displaced; /* devices whose peer is not in place */
 	uint64_t n_bad;
@@ -97,6 +99,20 @@ void nk_cache_drop_namespace(struct nk_cache *c, int32_t nsid);
 void nk_cache_sweep(struct nk_cache *c);
 void nk_cache_drop_link(struct nk_cache *c, struct link *link);
 void nk_cache_drop_other(struct nk_cache *c, struct other *other);
+
+/* The name of a link of the host's namespace that is no end of ours, NULL: there is none of this number. And the number of the one
+ * that has this name, 0: none; looks through all links. */
+const char *nk_cache_foreign_name(const struct nk_cache *c, uint32_t ifindex);
+uint32_t nk_cache_foreign_ifindex(const struct nk_cache *c, const char *name);
+
+/* ---- cache_interface.c ---- */
+
+struct dev *nk_cache_find_interface(const struct nk_cache *c, const char *name);
+/* The interface that the link with this number is now, or NULL. */
+struct dev *nk_cache_interface_at(const struct nk_cache *c, uint32_t ifindex);
+/* A link of the host's namespace that is no end of ours has this name; has it no more, or is no more. */
+void nk_cache_interface_named(struct nk_cache *c, uint32_t ifindex, const char *name);
+void nk_cache_interface_unnamed(struct nk_cache *c, uint32_t ifindex, const char *name);
 
 /* ---- cache_list.c ---- */
 

@@ -487,6 +487,128 @@ static void a_chain_that_was_touched_while_it_was_read_is_not_known(void **state
 	assert_true(web()->chains_known);
 }
 
+/* Both chains of the link with this number, each of one link: id and id + 1. */
+static void set_tcx_chains(uint32_t ifindex, uint32_t id)
+{
+	struct nk_obs_chain in = one_link(id), out = one_link(id + 1);
+
+	nk_cache_set_chain(cache, nk_cache_touches(cache), ifindex, NK_HOOK_TCX_INGRESS, &in);
+	nk_cache_set_chain(cache, nk_cache_touches(cache), ifindex, NK_HOOK_TCX_EGRESS, &out);
+}
+
+static uint32_t ifindex_of(const char *name)
+{
+	const struct nk_obs_device *o = nk_cache_get(cache, name);
+
+	return o ? o->end[NK_PRIMARY].ifindex : 0;
+}
+
+static void an_interface_is_whatever_has_the_name(void **state)
+{
+	struct link_spec a = { .ifindex = 20, .name = "eth0", .kind = "veth" }, b = { .ifindex = 21, .name = "eth1", .kind = "dummy" };
+	struct nk_obs_chain netkit = one_link(9);
+	uint32_t ifindex;
+
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &a));
+	assert_int_equal(ifindex_of("eth0"), 0); /* nobody asked */
+	assert_int_equal(nk_cache_want_interface(cache, "eth0"), 0);
+	assert_int_equal(nk_cache_want_interface(cache, "eth0"), 0);
+	assert_int_equal(nk_cache_want_interface(cache, "eth1"), 0);
+	assert_int_equal(ifindex_of("eth0"), 20);
+	assert_true(nk_cache_get(cache, "eth0")->interface);
+	assert_int_equal(ifindex_of("eth1"), 0);
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &b));
+	assert_true(told_changed("eth1"));
+	assert_int_equal(ifindex_of("eth1"), 21);
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &b));
+	assert_int_equal(told.n_changed, 0); /* nothing of it that matters */
+	feed(7, link_message(RTM_NEWLINK, &a)); /* of that name elsewhere */
+	assert_int_equal(told.n_changed, 0);
+
+	assert_false(nk_cache_get(cache, "eth0")->chains_known);
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 20, NK_HOOK_NETKIT_PRIMARY, &netkit); /* it has no such hook */
+	assert_null(netkit.links);
+	set_tcx_chains(20, 50);
+	assert_true(nk_cache_get(cache, "eth0")->chains_known);
+	assert_string_equal(nk_cache_link_owner(cache, 51, &ifindex), "eth0");
+	assert_int_equal(ifindex, 20);
+	nk_cache_chains_touched(cache, 20);
+	assert_true(told_changed("eth0"));
+	assert_false(nk_cache_get(cache, "eth0")->chains_known);
+	set_tcx_chains(20, 50);
+
+	/* The name passes on, in either order of the messages. */
+	a.name = "eth9";
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &a));
+	assert_true(told_changed("eth0"));
+	assert_int_equal(ifindex_of("eth0"), 0);
+	assert_null(nk_cache_link_owner(cache, 51, &ifindex));
+	b.name = "eth0";
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &b));
+	assert_true(told_changed("eth0") && told_changed("eth1"));
+	assert_int_equal(ifindex_of("eth0"), 21);
+	assert_int_equal(ifindex_of("eth1"), 0);
+	assert_false(nk_cache_get(cache, "eth0")->chains_known);
+	a.name = "eth0";
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &a));
+	assert_int_equal(ifindex_of("eth0"), 20);
+	b.name = "eth1";
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &b));
+	assert_int_equal(ifindex_of("eth0"), 20);
+	assert_int_equal(ifindex_of("eth1"), 21);
+
+	feed(NK_NSID_HOST, link_message(RTM_DELLINK, &a));
+	assert_true(told_changed("eth0"));
+	assert_int_equal(ifindex_of("eth0"), 0);
+	nk_cache_unwant_interface(cache, "eth1");
+	assert_int_equal(ifindex_of("eth1"), 0);
+	feed(NK_NSID_HOST, link_message(RTM_DELLINK, &b));
+	assert_int_equal(told.n_changed, 0);
+}
+
+static void a_netkit_device_of_somebody_else_is_an_interface(void **state)
+{
+	struct link_spec s = primary_spec(), peer = { .ifindex = 11, .name = "lxc9", .peer = true, .link = 10 };
+	const char *alias = s.alias;
+
+	s.group = 0;
+	s.alias = NULL;
+	s.name = "lxc1";
+	assert_int_equal(nk_cache_want_interface(cache, "lxc1"), 0);
+	assert_int_equal(nk_cache_want_interface(cache, "lxc9"), 0);
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &s));
+	assert_int_equal(ifindex_of("lxc1"), 10);
+	/* Its peer is as well, until the pair is ours. */
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &peer));
+	assert_int_equal(ifindex_of("lxc9"), 11);
+	s.alias = alias;
+	s.other_netns = false;
+	s.link = 11;
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &s));
+	assert_int_equal(ifindex_of("lxc1"), 0);
+	assert_false(web()->interface);
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &peer));
+	assert_int_equal(ifindex_of("lxc9"), 0);
+	feed(NK_NSID_HOST, link_message(RTM_DELLINK, &s));
+	assert_int_equal(ifindex_of("lxc1"), 0);
+}
+
+static void all_chains_may_have_changed(void **state)
+{
+	struct link_spec a = { .ifindex = 20, .name = "eth0", .kind = "veth" };
+
+	feed_pair();
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &a));
+	assert_int_equal(nk_cache_want_interface(cache, "eth0"), 0);
+	assert_int_equal(nk_cache_want_interface(cache, "eth1"), 0);
+	set_tcx_chains(20, 50);
+	memset(&told, 0, sizeof(told));
+	nk_cache_all_touched(cache);
+	assert_true(told_changed("web-1") && told_changed("eth0"));
+	assert_int_equal(told.n_changed, 2);
+	assert_false(nk_cache_get(cache, "eth0")->chains_known);
+}
+
 static void links_in_the_group_for_deletions(void **state)
 {
 	struct link_spec v = { .ifindex = 21, .name = "v", .kind = "dummy", .group = DOOMED };
@@ -555,6 +677,9 @@ int main(void)
 		TEST(a_dead_namespace_is_nobodys_place),
 		TEST(chains_are_kept_until_touched),
 		TEST(a_chain_that_was_touched_while_it_was_read_is_not_known),
+		TEST(an_interface_is_whatever_has_the_name),
+		TEST(a_netkit_device_of_somebody_else_is_an_interface),
+		TEST(all_chains_may_have_changed),
 		TEST(links_in_the_group_for_deletions),
 		TEST(bad_messages_are_counted),
 	};

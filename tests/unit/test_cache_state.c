@@ -62,6 +62,34 @@ static void snapshot_tells_what_differs(void **state)
 	assert_int_equal(web()->end[NK_PEER].n_routes, 0);
 }
 
+static void a_snapshot_finds_interfaces(void **state)
+{
+	struct link_spec a = { .ifindex = 20, .name = "eth0", .kind = "veth" }, b = { .ifindex = 21, .name = "eth1", .kind = "veth" };
+	struct link_spec c = { .ifindex = 22, .name = "eth2", .kind = "veth" };
+	struct nk_obs_chain in = one_link(50), out = one_link(51);
+
+	assert_int_equal(nk_cache_want_interface(cache, "eth0"), 0);
+	assert_int_equal(nk_cache_want_interface(cache, "eth1"), 0);
+	assert_int_equal(nk_cache_want_interface(cache, "eth2"), 0);
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &a));
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &b));
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 20, NK_HOOK_TCX_INGRESS, &in);
+	nk_cache_set_chain(cache, nk_cache_touches(cache), 20, NK_HOOK_TCX_EGRESS, &out);
+	nk_cache_begin_snapshot(cache);
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &a));
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &c));
+	memset(&told, 0, sizeof(told));
+	nk_cache_end_snapshot(cache);
+	assert_true(told_changed("eth1")); /* gone */
+	assert_true(told_changed("eth2")); /* new */
+	assert_false(told_changed("eth0"));
+	assert_int_equal(nk_cache_get(cache, "eth0")->end[NK_PRIMARY].ifindex, 20);
+	assert_null(nk_cache_get(cache, "eth1"));
+	assert_int_equal(nk_cache_get(cache, "eth2")->end[NK_PRIMARY].ifindex, 22);
+	/* A snapshot doesn't look at them. */
+	assert_false(nk_cache_get(cache, "eth0")->chains_known);
+}
+
 /* As many of everything as before, but not the same. */
 static void snapshot_of_as_many_others(void **state)
 {
@@ -275,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(snapshot_of_the_same_tells_nothing),
 		TEST(snapshot_tells_what_differs),
+		TEST(a_snapshot_finds_interfaces),
 		TEST(snapshot_of_as_many_others),
 		TEST(snapshot_without_the_peer),
 		TEST(snapshot_after_a_device_was_made_anew),
