@@ -73,7 +73,7 @@ struct nk_suspect_key {
 
 /* A record in the watcher's ring buffer: a change that was not ours, and of which the kernel sends no event. */
 struct nk_watch_record {
-	__u32 ifindex; /* chains: of the primary, 0 where only the link is known. DEVICE_SET: of the device in `netns` */
+	__u32 ifindex; /* chains: of the primary or interface, 0 where only the link is known. DEVICE_SET: of the device in `netns` */
 	__u32 link_id; /* kernel id; 0 where there is none, or it is new */
 	__u32 netns;   /* DEVICE_SET: inode number of the namespace */
 	char name[16]; /* DEVICE_SET: of the device, where there is no ifindex */

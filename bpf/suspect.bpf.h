@@ -91,8 +91,13 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 } __attribute__((preserve_access_index));
 
+struct nsproxy {
+	struct net *net_ns;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
 	unsigned int flags;
+	struct nsproxy *nsproxy;
 	const struct cred *cred;
 	struct css_set *cgroups;
 } __attribute__((preserve_access_index));

@@ -205,7 +205,7 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 		return r;
 	nk_rtnl_netns(m->queries, &dev, &ino);
 	m->netns_ino = (uint32_t)ino;
-	r = nk_watch_open(nk_manager_watch_told, m, &m->watch, m->watch_why, sizeof(m->watch_why));
+	r = nk_watch_open(m->netns_ino, nk_manager_watch_told, m, &m->watch, m->watch_why, sizeof(m->watch_why));
 	if (r < 0) {
 		struct nk_event_fields f = { .error = -r };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Loads and attaches the watcher (bpf/watch.bpf.c) and reads its ring buffer. The loop calls it. It needs of the kernel: BTF, fentry
- * on netkit's functions, the ring buffer. Nothing of it is pinned: who doesn't run doesn't need to know.
+ * on netkit's and tcx's functions, the ring buffer. Nothing of it is pinned: who doesn't run doesn't need to know.
  */
 #include "daemon/kernel/watch.h"
 
@@ -83,6 +83,11 @@ static int choose_hooks(struct watch_bpf *skel, char *why, size_t size)
 		snprintf(why, size, "the kernel's BTF knows no netkit_link_release and netkit_prog_detach to trace");
 		return -EOPNOTSUPP;
 	}
+	if (has_function(&types, "tcx_link_attach") &&
+	    (!has_function(&types, "tcx_link_release") || !has_function(&types, "tcx_prog_detach"))) {
+		snprintf(why, size, "the kernel's BTF knows no tcx_link_release and tcx_prog_detach to trace");
+		return -EOPNOTSUPP;
+	}
 	bpf_object__for_each_program(p, skel->obj)
 	{
 		const char *function = strchr(bpf_program__section_name(p), '/');
@@ -117,7 +122,7 @@ static int explain(int error, char *why, size_t size)
 	return error;
 }
 
-int nk_watch_open(nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, size_t size)
+int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, size_t size)
 {
 	struct nk_watch *w = calloc(1, sizeof(*w));
 	int r;
@@ -132,6 +137,7 @@ int nk_watch_open(nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, s
 	if (r < 0)
 		goto fail;
 	w->skel->rodata->own_tgid = getpid();
+	w->skel->rodata->own_netns = netns;
 	r = watch_bpf__load(w->skel);
 	if (!r)
 		r = watch_bpf__attach(w->skel);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * Notices at once when somebody else changes what the kernel sends no event of, a netkit chain above all, and knows who asked for the
+ * Notices at once when somebody else changes what the kernel sends no event of, netkit's and tcx's chains above all, and knows who asked for the
  * changes that do have events: small tracing programs of ours (bpf/watch.bpf.c) report through a ring buffer, and leave the names of those
  * who ask in a map. What our own process does is not reported. Where the kernel can't do it, nk_watch_open says so and the manager
  * reads the chains from time to time.
@@ -23,8 +23,9 @@ struct nk_watch_event {
 
 typedef void (*nk_watch_fn)(const struct nk_watch_event *e, void *arg);
 
-/* 0; -EOPNOTSUPP or another -errno with why. Call in the loop's thread. */
-int nk_watch_open(nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, size_t size);
+/* netns: inode number of the daemon's network namespace, where tcx chains matter. 0; -EOPNOTSUPP or another -errno with why. Call in the
+ * loop's thread. */
+int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, size_t size);
 struct nk_watch *nk_watch_close(struct nk_watch *w);
 int nk_watch_fd(const struct nk_watch *w);
 /* Tell all that waits. */

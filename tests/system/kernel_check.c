@@ -373,7 +373,7 @@ static int watch(void)
 	struct pollfd p = { .events = POLLIN };
 	struct nk_watch *w;
 	char why[256] = "";
-	int r = nk_watch_open(print_event, NULL, &w, why, sizeof(why));
+	int r = nk_watch_open(0, print_event, NULL, &w, why, sizeof(why));
 
 	if (r < 0) {
 		fprintf(stderr, "watch: %s\n", why);
