@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Reading and writing the open database: the manager reads all of it once and then writes one transaction a group of changes.
- * Opening is store_open.c's. A device or program is one row with the JSON that the socket would show, so that the
+ * Opening is store_open.c's. A device, interface or program is one row with the JSON that the socket would show, so that the
  * contract's tables are the only codec.
  */
 #include "daemon/store.h"
@@ -22,6 +22,8 @@ enum statement {
 	SET_REVISION,
 	PUT_DEVICE,
 	DELETE_DEVICE,
+	PUT_INTERFACE,
+	DELETE_INTERFACE,
 	PUT_PROGRAM,
 	DELETE_PROGRAM,
 	PUT_TOMBSTONE,
@@ -36,6 +38,8 @@ static const char *const sql[STATEMENTS] = {
 	[SET_REVISION] = "UPDATE meta SET value=?1 WHERE key='revision'",
 	[PUT_DEVICE] = "INSERT OR REPLACE INTO device(name, source, json) VALUES(?1, ?2, ?3)",
 	[DELETE_DEVICE] = "DELETE FROM device WHERE name=?1",
+	[PUT_INTERFACE] = "INSERT OR REPLACE INTO interface(name, source, json) VALUES(?1, ?2, ?3)",
+	[DELETE_INTERFACE] = "DELETE FROM interface WHERE name=?1",
 	[PUT_PROGRAM] = "INSERT OR REPLACE INTO program(name, source, json) VALUES(?1, ?2, ?3)",
 	[DELETE_PROGRAM] = "DELETE FROM program WHERE name=?1",
 	[PUT_TOMBSTONE] = "INSERT OR IGNORE INTO tombstone(name) VALUES(?1)",
@@ -174,21 +178,37 @@ static int load_program(struct nk_document *doc, const char *name, const char *s
 	return r;
 }
 
-static int load_device(struct nk_document *doc, const char *name, const char *source, const json_t *json, struct nk_error *err)
+/* A device or an interface, of which the reference is taken. */
+static int put_device(struct nk_document *doc, const char *name, const char *source, struct nk_device *d, struct nk_error *err)
 {
 	struct nk_change change = { 0 };
-	struct nk_device *d = NULL;
-	int r = nk_decode_device(json, "", &d, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (strcmp(nk_device_name(d), name) != 0)
 		r = nk_error_set(err, NK_E_INVALID_PARAMS, "its JSON names %s", nk_device_name(d));
+	else if (nk_document_device(doc, name))
+		r = nk_error_set(err, NK_E_INVALID_PARAMS, "a device has its name");
 	else
 		r = nk_document_put_device(doc, d, source, SIZE_MAX, &change);
 	nk_change_clear(&change);
 	nk_device_unref(d);
 	return r;
+}
+
+static int load_device(struct nk_document *doc, const char *name, const char *source, const json_t *json, struct nk_error *err)
+{
+	struct nk_device *d = NULL;
+	int r = nk_decode_device(json, "", &d, err);
+
+	return r < 0 ? r : put_device(doc, name, source, d, err);
+}
+
+static int load_interface(struct nk_document *doc, const char *name, const char *source, const json_t *json, struct nk_error *err)
+{
+	struct nk_device *d = NULL;
+	int r = nk_decode_interface(json, "", &d, err);
+
+	return r < 0 ? r : put_device(doc, name, source, d, err);
 }
 
 /* What is wrong with a row: the first place and its text. */
@@ -286,6 +306,8 @@ int nk_store_load(struct nk_store *s, struct nk_document *doc, uint64_t *ret_rev
 		r = load_table(s, "program", load_program, doc, why, size);
 	if (r == 0)
 		r = load_table(s, "device", load_device, doc, why, size);
+	if (r == 0)
+		r = load_table(s, "interface", load_interface, doc, why, size);
 	if (r < 0)
 		return r;
 	*ret_revision = revision;
@@ -357,16 +379,18 @@ static int put(struct nk_store *s, enum statement which, const char *name, const
 static int write_item(struct nk_store *s, const struct nk_change_item *item)
 {
 	const char *source = item->src_next ? item->src_next : "";
+	const struct nk_device *d = item->dev_next ? item->dev_next : item->dev_prev;
+	bool interface = d && d->interface;
 	int r;
 
 	if (item->is_program)
 		return item->prog_next ? put(s, PUT_PROGRAM, item->name, source, nk_encode_program(item->prog_next))
 				       : run(s, DELETE_PROGRAM, item->name, NULL, NULL);
 	if (item->dev_next) {
-		r = put(s, PUT_DEVICE, item->name, source, nk_encode_device(item->dev_next));
+		r = put(s, interface ? PUT_INTERFACE : PUT_DEVICE, item->name, source, nk_encode_device(item->dev_next));
 		return r < 0 ? r : run(s, DELETE_TOMBSTONE, item->name, NULL, NULL);
 	}
-	r = run(s, DELETE_DEVICE, item->name, NULL, NULL);
+	r = run(s, interface ? DELETE_INTERFACE : DELETE_DEVICE, item->name, NULL, NULL);
 	return r < 0 ? r : run(s, PUT_TOMBSTONE, item->name, NULL, NULL);
 }
 

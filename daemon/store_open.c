@@ -35,6 +35,8 @@ static const char *const steps[] = {
 	"CREATE TABLE program(name TEXT PRIMARY KEY NOT NULL, source TEXT NOT NULL, json TEXT NOT NULL) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE device(name TEXT PRIMARY KEY NOT NULL, source TEXT NOT NULL, json TEXT NOT NULL) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE tombstone(name TEXT PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;",
+
+	"CREATE TABLE interface(name TEXT PRIMARY KEY NOT NULL, source TEXT NOT NULL, json TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 const struct nk_store_schema nk_store_schema = { .steps = steps, .n = sizeof(steps) / sizeof(steps[0]) };

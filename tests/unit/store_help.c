@@ -84,13 +84,13 @@ char *directory_contents(void)
 
 /* ---- documents ---- */
 
-static struct nk_device *device(const char *text)
+static struct nk_device *device(const char *text, bool interface)
 {
 	json_t *json = json_loads(text, 0, NULL);
 	struct nk_error err = { 0 };
 	struct nk_device *d = NULL;
 
-	if (nk_decode_device(json, "", &d, &err) < 0)
+	if ((interface ? nk_decode_interface : nk_decode_device)(json, "", &d, &err) < 0)
 		fail_msg("%s: %s", text, err.message);
 	json_decref(json);
 	return d;
@@ -110,7 +110,15 @@ static struct nk_program *program(const char *text)
 
 void put_device(struct nk_document *doc, const char *text, const char *source, struct nk_change *c)
 {
-	struct nk_device *d = device(text);
+	struct nk_device *d = device(text, false);
+
+	assert_int_equal(nk_document_put_device(doc, d, source, SIZE_MAX, c), 0);
+	nk_device_unref(d);
+}
+
+void put_interface(struct nk_document *doc, const char *text, const char *source, struct nk_change *c)
+{
+	struct nk_device *d = device(text, true);
 
 	assert_int_equal(nk_document_put_device(doc, d, source, SIZE_MAX, c), 0);
 	nk_device_unref(d);
@@ -138,6 +146,8 @@ static void first_state(struct nk_document *doc, struct nk_change *c)
 		   "/etc/netkitd/state.d/b.json", c);
 	put_device(doc, "{\"name\":\"d\",\"peer\":{\"name\":\"d0\",\"netns\":{\"cookie\":\"18446744073709551615\",\"inode\":4026532000,"
 			BOOT "}}}", "", c);
+	put_interface(doc, "{\"name\":\"eth0\",\"attachments\":[{\"name\":\"acct\",\"hook\":\"tcx/egress\",\"program\":\"acct\"}]}", "",
+		      c);
 }
 
 static void second_state(struct nk_document *doc, struct nk_change *c)
@@ -146,6 +156,8 @@ static void second_state(struct nk_document *doc, struct nk_change *c)
 	put_device(doc, "{\"name\":\"b\",\"mode\":\"l2\",\"mtu\":1450,\"peer\":{\"name\":\"b\",\"netns\":\"web-2\"}}", "", c);
 	put_device(doc, "{\"name\":\"c\",\"peer\":{\"name\":\"c0\"}}", "", c);
 	put_program(doc, FW, "", c);
+	assert_int_equal(nk_document_remove_device(doc, "eth0", c), 0);
+	put_interface(doc, "{\"name\":\"eth1\",\"attachments\":[{\"name\":\"fw\",\"hook\":\"tcx/ingress\",\"program\":\"fw\"}]}", "", c);
 	assert_int_equal(nk_document_remove_program(doc, "acct", c), 0);
 }
 

@@ -21,6 +21,7 @@ void empty_directory(void);
 char *directory_contents(void);
 
 void put_device(struct nk_document *d, const char *text, const char *source, struct nk_change *c);
+void put_interface(struct nk_document *d, const char *text, const char *source, struct nk_change *c);
 void put_program(struct nk_document *d, const char *text, const char *source, struct nk_change *c);
 
 struct nk_store *open_store(void);

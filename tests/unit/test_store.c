@@ -37,7 +37,7 @@ static void test_round_trip(void **state)
 	assert_non_null(strstr(text_first, "\"cookie\": \"18446744073709551615\""));
 	assert_non_null(strstr(text_first, "\"start\": 4711"));
 	assert_non_null(strstr(text_first, "/etc/netkitd/state.d/b.json"));
-	assert_non_null(strstr(text_second, "\"tombstones\": [\"a\"]"));
+	assert_non_null(strstr(text_second, "\"tombstones\": [\"a\", \"eth0\"]"));
 	assert_non_null(strstr(text_second, "\"revision\": 7"));
 	free_states();
 }
@@ -66,13 +66,14 @@ static void test_empty(void **state)
 
 static void test_tombstones(void **state)
 {
-	const char *const names[] = { "a", "nobody" };
+	const char *const names[] = { "a", "nobody" }, *const other[] = { "eth0" };
 	struct nk_change again = { 0 };
 	struct nk_store *s;
 	char *text;
 
 	make_states();
 	s = open_store();
+	assert_int_equal(nk_store_bury(s, other, 1), 0);
 	put_device(document, "{\"name\":\"a\",\"peer\":{\"name\":\"a0\"}}", "", &again);
 	assert_int_equal(write_all(s, &again, 8), 0);
 	text = contents(s);
@@ -304,14 +305,98 @@ static void test_log_recovered(void **state)
 
 /* ---- migration ---- */
 
-static const char *later_steps[3];
+static const char *later_steps[16];
 
-static struct nk_store_schema later(const char *second_step, const char *third_step)
+/* Two steps more than there are. */
+static struct nk_store_schema later(const char *one, const char *other)
 {
-	later_steps[0] = nk_store_schema.steps[0];
-	later_steps[1] = second_step;
-	later_steps[2] = third_step;
-	return (struct nk_store_schema){ .steps = later_steps, .n = 3 };
+	int n = nk_store_schema.n;
+
+	assert_true(n + 2 <= (int)(sizeof(later_steps) / sizeof(later_steps[0])));
+	memcpy(later_steps, nk_store_schema.steps, (size_t)n * sizeof(later_steps[0]));
+	later_steps[n] = one;
+	later_steps[n + 1] = other;
+	return (struct nk_store_schema){ .steps = later_steps, .n = n + 2 };
+}
+
+/* The file of the first version, with a device in it. */
+static void make_oldest(void)
+{
+	sqlite3 *db;
+	char *sql;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_true(asprintf(&sql,
+			     "PRAGMA journal_mode=WAL; PRAGMA application_id=%d; PRAGMA user_version=1; %s"
+			     "INSERT INTO device VALUES('a', '', '{\"name\":\"a\",\"peer\":{\"name\":\"a0\"}}');"
+			     "UPDATE meta SET value=3 WHERE key='revision'",
+			     NK_STORE_APPLICATION_ID, nk_store_schema.steps[0]) > 0);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	free(sql);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void test_the_oldest_version(void **state)
+{
+	struct nk_document *d = nk_document_new();
+	struct nk_change c = { 0 };
+	struct nk_store *s;
+	char *text;
+
+	make_oldest();
+	text = reopened_contents();
+	assert_non_null(strstr(text, "\"revision\": 3"));
+	assert_non_null(strstr(text, "\"name\": \"a0\""));
+	free(text);
+	s = open_store();
+	put_interface(d, "{\"name\":\"eth0\"}", "", &c);
+	assert_int_equal(write_all(s, &c, 4), 0);
+	nk_store_close(s);
+	text = reopened_contents();
+	assert_non_null(strstr(text, "\"interfaces\": [{\"name\": \"eth0\"}]"));
+	free(text);
+	nk_change_clear(&c);
+	nk_document_free(d);
+}
+
+/* They have a table of their own, and leave tombstones as devices do. */
+static void test_interfaces(void **state)
+{
+	struct nk_document *d = nk_document_new();
+	struct nk_change c = { 0 };
+	struct nk_store *s = open_store();
+	char *text;
+
+	put_program(d, "{\"name\":\"p\",\"pin\":\"/p\"}", "", &c);
+	put_interface(d, "{\"name\":\"eth0\",\"attachments\":[{\"name\":\"lb\",\"hook\":\"tcx/egress\",\"program\":\"p\"}]}",
+		      "/etc/netkitd/state.d/a.json", &c);
+	put_device(d, "{\"name\":\"a\",\"peer\":{\"name\":\"a0\"}}", "", &c);
+	assert_int_equal(write_all(s, &c, 1), 0);
+	nk_change_clear(&c);
+	text = contents(s);
+	assert_non_null(strstr(text, "\"interfaces\": [{\"attachments\": [{\"hook\": \"tcx/egress\", \"name\": \"lb\", "
+				     "\"program\": \"p\"}], \"name\": \"eth0\"}]"));
+	assert_non_null(strstr(text, "\"sources\": [\"\", \"/etc/netkitd/state.d/a.json\", \"\"]"));
+	assert_non_null(strstr(text, "\"tombstones\": []"));
+	free(text);
+	assert_int_equal(nk_document_remove_device(d, "eth0", &c), 0);
+	assert_int_equal(write_all(s, &c, 2), 0);
+	nk_change_clear(&c);
+	text = contents(s);
+	assert_null(strstr(text, "interfaces"));
+	assert_non_null(strstr(text, "\"tombstones\": [\"eth0\"]"));
+	assert_non_null(strstr(text, "\"name\": \"a0\""));
+	free(text);
+	/* Again, and its tombstone goes. */
+	put_interface(d, "{\"name\":\"eth0\"}", "", &c);
+	assert_int_equal(write_all(s, &c, 3), 0);
+	nk_change_clear(&c);
+	nk_store_close(s);
+	text = reopened_contents();
+	assert_non_null(strstr(text, "\"interfaces\": [{\"name\": \"eth0\"}]"));
+	assert_non_null(strstr(text, "\"tombstones\": []"));
+	free(text);
+	nk_document_free(d);
 }
 
 #define STEP2 "ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT ''"
@@ -320,9 +405,10 @@ static struct nk_store_schema later(const char *second_step, const char *third_s
 static void test_migration(void **state)
 {
 	struct nk_store_schema schema = later(STEP2, STEP3), broken = later(STEP2, "UPDATE nothing SET x=1");
+	char *text, newest[32];
 	struct nk_store *s = NULL;
-	char *text;
 
+	snprintf(newest, sizeof(newest), "schema %d", schema.n);
 	make_states();
 	rewrite_first();
 	schema = later(STEP2, STEP3);
@@ -332,7 +418,7 @@ static void test_migration(void **state)
 	free(text);
 	assert_int_equal(write_all(s, &second, 7), 0);
 	s = nk_store_close(s);
-	assert_refused(-EPROTONOSUPPORT, "schema 3");
+	assert_refused(-EPROTONOSUPPORT, newest);
 	assert_int_equal(nk_store_open_as(path, &schema, &s, why, sizeof(why)), 0);
 	text = contents(s);
 	assert_string_equal(text, text_second);
@@ -353,7 +439,7 @@ static void test_migration(void **state)
 	schema = later(STEP2, STEP3);
 	assert_int_equal(nk_store_open_as(path, &schema, &s, why, sizeof(why)), 0);
 	nk_store_close(s);
-	assert_refused(-EPROTONOSUPPORT, "schema 3");
+	assert_refused(-EPROTONOSUPPORT, newest);
 	free_states();
 }
 
@@ -369,6 +455,8 @@ int main(void)
 		STORE_TEST(test_refused_contents),
 		STORE_TEST(test_one_owner),
 		STORE_TEST(test_log_recovered),
+		STORE_TEST(test_interfaces),
+		STORE_TEST(test_the_oldest_version),
 		STORE_TEST(test_migration),
 	};
 

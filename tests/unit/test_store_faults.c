@@ -85,10 +85,14 @@ static void test_killed_while_created(void **state)
 
 static void test_migration_killed_at_each_step(void **state)
 {
-	const char *const steps[] = { nk_store_schema.steps[0], "ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT ''",
-				      "UPDATE device SET note='migrated'; CREATE INDEX device_note ON device(note)" };
-	const struct nk_store_schema schema = { .steps = steps, .n = 3 };
+	const char *steps[16];
+	const struct nk_store_schema schema = { .steps = steps, .n = nk_store_schema.n + 2 };
 	int status = 1;
+
+	assert_true(schema.n <= (int)(sizeof(steps) / sizeof(steps[0])));
+	memcpy(steps, nk_store_schema.steps, (size_t)nk_store_schema.n * sizeof(steps[0]));
+	steps[schema.n - 2] = "ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT ''";
+	steps[schema.n - 1] = "UPDATE device SET note='migrated'; CREATE INDEX device_note ON device(note)";
 
 	make_states();
 	for (unsigned n = 1; status != 0; n++) {
