@@ -49,12 +49,18 @@ static bool present(const struct nk_manager *m, enum nk_feature f)
 	return m->probe.feature[f].found != NK_MISSING;
 }
 
-static void refuse(struct attempt *a, size_t i, const char *member, enum nk_feature f)
+/* The list of the document that it stands in. */
+static const char *list_of(const struct nk_device *d)
+{
+	return d->interface ? "interfaces" : "devices";
+}
+
+static void refuse(struct attempt *a, const struct nk_device *d, size_t i, const char *member, enum nk_feature f)
 {
 	char text[200];
 
 	snprintf(text, sizeof(text), "this kernel has no %s (%s); see daemon.capabilities", nk_features[f].text, nk_features[f].name);
-	at(a, NK_E_UNSUPPORTED, "devices", i, member, text);
+	at(a, NK_E_UNSUPPORTED, list_of(d), i, member, text);
 }
 
 static void check_features(struct attempt *a, const struct nk_device *d, size_t i)
@@ -62,26 +68,31 @@ static void check_features(struct attempt *a, const struct nk_device *d, size_t 
 	struct nk_manager *m = a->m;
 	static const char *const end_path[NK_ENDS] = { "", "/peer" };
 
+	if (d->interface) {
+		if (!present(m, NK_FEATURE_TCX))
+			refuse(a, d, i, "", NK_FEATURE_TCX);
+		return;
+	}
 	if (!present(m, NK_FEATURE_NETKIT))
-		refuse(a, i, "", NK_FEATURE_NETKIT);
+		refuse(a, d, i, "", NK_FEATURE_NETKIT);
 	if (d->single && !present(m, NK_FEATURE_NETKIT_SINGLE))
-		refuse(a, i, "", NK_FEATURE_NETKIT_SINGLE);
+		refuse(a, d, i, "", NK_FEATURE_NETKIT_SINGLE);
 	if (d->has_headroom && !present(m, NK_FEATURE_NETKIT_HEADROOM))
-		refuse(a, i, "/headroom", NK_FEATURE_NETKIT_HEADROOM);
+		refuse(a, d, i, "/headroom", NK_FEATURE_NETKIT_HEADROOM);
 	if (d->has_tailroom && !present(m, NK_FEATURE_NETKIT_HEADROOM))
-		refuse(a, i, "/tailroom", NK_FEATURE_NETKIT_HEADROOM);
+		refuse(a, d, i, "/tailroom", NK_FEATURE_NETKIT_HEADROOM);
 	if (d->n_attachments && !present(m, NK_FEATURE_NETKIT_LINK))
-		refuse(a, i, "/attachments", NK_FEATURE_NETKIT_LINK);
+		refuse(a, d, i, "/attachments", NK_FEATURE_NETKIT_LINK);
 	for (int e = 0; e < NK_ENDS; e++) {
 		char member[32];
 
 		if (d->end[e].scrub != NK_SCRUB_DEFAULT && !present(m, NK_FEATURE_NETKIT_SCRUB)) {
 			snprintf(member, sizeof(member), "%s/scrub", end_path[e]);
-			refuse(a, i, member, NK_FEATURE_NETKIT_SCRUB);
+			refuse(a, d, i, member, NK_FEATURE_NETKIT_SCRUB);
 		}
 		if (d->end[e].set & (NK_SET_GSO_IPV4_MAX | NK_SET_GRO_IPV4_MAX) && !present(m, NK_FEATURE_BIG_TCP_IPV4)) {
 			snprintf(member, sizeof(member), "%s/gso_ipv4_max_size", end_path[e]);
-			refuse(a, i, member, NK_FEATURE_BIG_TCP_IPV4);
+			refuse(a, d, i, member, NK_FEATURE_BIG_TCP_IPV4);
 		}
 	}
 }
@@ -152,13 +163,32 @@ static void accept_netns(struct attempt *a, struct nk_device *d, const struct nk
 	nk_netns_accept(&d->netns, fds, n, pointer, &a->err);
 }
 
-/* A name that a foreign device has is refused; one that is ours, or was when we last looked, is not. */
+/* A name is a device's or an interface's, until it is buried. */
+static bool is_of_other_kind(const struct attempt *a, const struct nk_device *d, const struct nk_obs_device *o)
+{
+	const char *name = nk_device_name(d);
+
+	if (nk_reconcile_knows(a->m->reconcile, name))
+		return nk_reconcile_is_interface(a->m->reconcile, name) != d->interface;
+	return o && o->interface != d->interface;
+}
+
+/* A name that a foreign device has is refused; one that is ours, or was when we last looked, is not. For an interface that is what it
+ * is for. */
 static void check_name(struct attempt *a, const struct nk_device *d, const struct nk_device *old, size_t i)
 {
 	const char *name = nk_device_name(d);
 	const struct nk_obs_device *o = nk_cache_get(a->m->cache, name);
 
-	if (old || o)
+	if (old ? old->interface != d->interface : is_of_other_kind(a, d, o)) {
+		char text[160];
+
+		snprintf(text, sizeof(text), "%s is the name of %s of netkitd; delete that first and wait until it is gone", name,
+			 d->interface ? "a device" : "an interface");
+		at(a, NK_E_CONFLICT, list_of(d), i, "/name", text);
+		return;
+	}
+	if (old || o || d->interface)
 		return;
 	if (!nk_reconcile_knows(a->m->reconcile, name) && nk_rtnl_link_exists(a->m->queries, name) == 1) {
 		char text[160];
@@ -223,7 +253,7 @@ static void put_device(struct attempt *a, struct nk_device *d, size_t i)
 		a->sum.unchanged++;
 		return;
 	}
-	check_source(a, "device", "devices", name, nk_document_device_source(a->m->doc, name), i);
+	check_source(a, nk_device_noun(d->interface), list_of(d), name, nk_document_device_source(a->m->doc, name), i);
 	check_features(a, d, i);
 	check_name(a, d, old, i);
 	if (a->err.code)
@@ -295,11 +325,13 @@ static int compare_names(const void *a, const void *b)
 /* The names of the input, sorted, for looking up. */
 static const char **sorted_names(const struct nk_document_input *in, bool programs)
 {
-	size_t n = programs ? in->n_programs : in->n_devices;
+	size_t n = programs ? in->n_programs : in->n_devices + in->n_interfaces;
 	const char **names = calloc(n + 1, sizeof(*names));
 
 	for (size_t i = 0; names && i < n; i++)
-		names[i] = programs ? in->programs[i]->name : nk_device_name(in->devices[i]);
+		names[i] = programs	      ? in->programs[i]->name
+			   : i < in->n_devices ? nk_device_name(in->devices[i])
+					       : nk_device_name(in->interfaces[i - in->n_devices]);
 	if (names)
 		qsort(names, n, sizeof(*names), compare_names);
 	return names;
@@ -339,10 +371,23 @@ static void absent_unclaimed(const struct nk_obs_device *o, int32_t peer_nsid, v
 		note_absent(ab, o->owner, NULL);
 }
 
-/* Remove what `source` stated and the input does not: devices, then programs. From the socket also what is unclaimed. */
+/* An interface that is known by our pins only. Several of them may tell of it. */
+static void absent_link(const struct nk_interface_link *l, void *arg)
+{
+	struct absent *ab = arg;
+
+	if (nk_reconcile_knows(ab->names.m->reconcile, l->interface))
+		return;
+	for (size_t i = ab->names.n; i > 0; i--)
+		if (strcmp(ab->names.list[i - 1], l->interface) == 0)
+			return;
+	note_absent(ab, l->interface, NULL);
+}
+
+/* Remove what `source` stated and the input does not: devices and interfaces, then programs. From the socket also what is unclaimed. */
 static void remove_absent(struct attempt *a, const struct nk_document_input *in)
 {
-	struct absent ab = { .names = { .in = in, .source = a->source, .m = a->m }, .n_wanted = in->n_devices };
+	struct absent ab = { .names = { .in = in, .source = a->source, .m = a->m }, .n_wanted = in->n_devices + in->n_interfaces };
 	size_t n_devices, n_claimed;
 
 	ab.wanted = sorted_names(in, false);
@@ -350,8 +395,10 @@ static void remove_absent(struct attempt *a, const struct nk_document_input *in)
 		goto no_memory;
 	nk_document_each_device(a->m->doc, absent_device, &ab);
 	n_claimed = ab.names.n;
-	if (!a->source[0])
+	if (!a->source[0]) {
 		nk_cache_each(a->m->cache, absent_unclaimed, &ab);
+		nk_bpf_each_interface_link(a->m->settings.bpffs, absent_link, &ab);
+	}
 	n_devices = ab.names.n;
 	free(ab.wanted);
 	ab.n_wanted = in->n_programs;
@@ -392,6 +439,8 @@ static void put_input(struct attempt *a, const struct nk_document_input *in, boo
 		put_program(a, in->programs[i], i);
 	for (size_t i = 0; i < in->n_devices; i++)
 		put_device(a, in->devices[i], i);
+	for (size_t i = 0; i < in->n_interfaces; i++)
+		put_device(a, in->interfaces[i], i);
 	if (replace && !a->err.code)
 		remove_absent(a, in);
 	if (!a->err.code)
@@ -566,7 +615,7 @@ void nk_manager_device_delete(struct nk_request *r, union nk_params *p, void *ar
 	const char *source = nk_document_device_source(a.m->doc, in->name);
 
 	if (!is_stale(&a, &o)) {
-		check_source(&a, "device", "", in->name, source, SIZE_MAX);
+		check_source(&a, nk_device_noun(nk_reconcile_is_interface(a.m->reconcile, in->name)), "", in->name, source, SIZE_MAX);
 		if (a.err.code)
 			;
 		else if (source)
@@ -574,7 +623,8 @@ void nk_manager_device_delete(struct nk_request *r, union nk_params *p, void *ar
 		else if (nk_cache_get(a.m->cache, in->name) && !nk_reconcile_knows(a.m->reconcile, in->name))
 			remove_unclaimed(&a, in->name);
 		else
-			nk_error_at(&a.err, NK_E_NOT_FOUND, "/name", "no device %s is desired, and none of ours has this name", in->name);
+			nk_error_at(&a.err, NK_E_NOT_FOUND, "/name",
+				    "no device and no interface %s is desired, and no device of ours has this name", in->name);
 		if (!a.err.code)
 			nk_document_check(a.m->doc, &a.change, problem, &a);
 	}

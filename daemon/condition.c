@@ -33,7 +33,7 @@ void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char 
 			 const char *extack)
 {
 	struct nk_objects *t = o->is_program ? r->programs : r->devices;
-	struct nk_event_fields f = { .revision = o->revision, .error = error, .extack = extack };
+	struct nk_event_fields f = { .interface = o->is_interface, .revision = o->revision, .error = error, .extack = extack };
 	bool was = o->state == NK_STATE_DEGRADED || o->state == NK_STATE_PENDING ? o->retries > 0 : false;
 	bool changed = nk_object_set(t, o, NK_STATE_DEGRADED, reason, message, error, extack);
 
@@ -45,7 +45,7 @@ void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char 
 	else
 		f.device = o->name;
 	nk_event(r->o.events, o->is_program ? NK_EVENT_PROGRAM_DEGRADED : NK_EVENT_DEVICE_DEGRADED, &f, "%s %s: %s",
-		 o->is_program ? "program" : "device", o->name, message);
+		 o->is_program ? "program" : nk_device_noun(o->is_interface), o->name, message);
 }
 
 /* Degraded, and to be tried again after a while. */
@@ -68,6 +68,25 @@ void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *
 	o->drifting = false;
 }
 
+void nk_object_begin_anew(struct nk_object *o)
+{
+	o->ready_as = nk_device_unref(o->ready_as);
+	o->drifting = false;
+	o->noticed_us = 0;
+	o->futile = 0;
+	free(o->culprit);
+	o->culprit = NULL;
+}
+
+void nk_object_absent(struct nk_reconcile *r, struct nk_object *o)
+{
+	nk_work_not_later(r->work, o);
+	nk_object_begin_anew(o);
+	o->retries = 0;
+	o->wait_link = true;
+	nk_object_pending(r, o, "InterfaceMissing", "no link of somebody else has this name; one that gets it is taken care of");
+}
+
 /* "ip deleted a link (pid 812, uid 0, session-3.scope)"; NULL: nobody knows who. */
 static const char *culprit_text(const struct nk_culprit *c, char *text, size_t size)
 {
@@ -80,7 +99,7 @@ static const char *culprit_text(const struct nk_culprit *c, char *text, size_t s
 /* As d says: what was drift is repaired, and what differs from now on is drift. changed: so is its condition. */
 static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, bool changed)
 {
-	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
 	char who[160];
 
 	nk_object_wait_netns(r, o, false);
@@ -96,8 +115,8 @@ static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_
 		o->repairs++;
 		r->repairs++;
 		f.culprit = o->culprit;
-		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "device %s: put right after %" PRIu64 ".%03" PRIu64 " ms%s%s", o->name,
-			 f.took_us / 1000, f.took_us % 1000, o->culprit ? "; " : "",
+		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "%s %s: put right after %" PRIu64 ".%03" PRIu64 " ms%s%s",
+			 nk_device_noun(o->is_interface), o->name, f.took_us / 1000, f.took_us % 1000, o->culprit ? "; " : "",
 			 o->culprit ? culprit_text(o->culprit, who, sizeof(who)) : "");
 	}
 	o->drifting = false;
@@ -112,7 +131,7 @@ static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_
 
 void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d)
 {
-	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
 	bool drifted = o->drifting, changed;
 
 	nk_work_not_later(r->work, o);
@@ -121,7 +140,7 @@ void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct n
 	changed = nk_object_set(r->devices, o, NK_STATE_READY, NULL, NULL, 0, NULL);
 	settle(r, o, d, changed);
 	if (changed && !drifted)
-		nk_event(r->o.events, NK_EVENT_DEVICE_READY, &f, "device %s: ready", o->name);
+		nk_event(r->o.events, NK_EVENT_DEVICE_READY, &f, "%s %s: ready", nk_device_noun(o->is_interface), o->name);
 }
 
 void nk_object_anchorless(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, const char *message, bool ask_again)
@@ -142,7 +161,7 @@ void nk_object_anchorless(struct nk_reconcile *r, struct nk_object *o, const str
 /* What is wrong with it, in the words of the operations that will put it right. */
 void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n)
 {
-	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
 	char text[512], one[160], who[160];
 	size_t len = 0;
 
@@ -155,7 +174,7 @@ void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const str
 		snprintf(text + len, sizeof(text) - len, " and %zu more", n - 3);
 	o->drifting = true;
 	f.culprit = o->culprit;
-	nk_event(r->o.events, NK_EVENT_DRIFT, &f, "device %s: %s; to be done: %s", o->name, culprit_text(o->culprit, who, sizeof(who)), text);
+	nk_event(r->o.events, NK_EVENT_DRIFT, &f, "%s %s: %s; to be done: %s", nk_device_noun(o->is_interface), o->name, culprit_text(o->culprit, who, sizeof(who)), text);
 }
 
 /* ---- to look at ---- */
@@ -191,7 +210,7 @@ static bool is_settled(const struct nk_object *o)
 	case NK_STATE_RELEASED:
 		return true;
 	case NK_STATE_PENDING:
-		return o->wait_netns;
+		return o->wait_netns || o->wait_link;
 	case NK_STATE_DEGRADED:
 		return !o->retrying || o->wait_name || o->wait_anchor || o->retries >= PATIENCE;
 	}
@@ -229,6 +248,13 @@ bool nk_reconcile_knows(const struct nk_reconcile *r, const char *name)
 	return nk_objects_find(r->devices, name) != NULL;
 }
 
+bool nk_reconcile_is_interface(const struct nk_reconcile *r, const char *name)
+{
+	const struct nk_object *o = nk_objects_find(r->devices, name);
+
+	return o && o->is_interface;
+}
+
 struct each {
 	void (*fn)(bool is_program, const char *name, void *arg);
 	void *arg;
@@ -260,6 +286,8 @@ void nk_reconcile_count(const struct nk_reconcile *r, struct nk_reconcile_counts
 		.resyncs = r->resyncs,
 		.kernel_errors = r->kernel_errors,
 	};
-	for (int s = 0; s < 4; s++)
-		ret->devices[s] = nk_objects_count(r->devices, (enum nk_state)s);
+	for (int s = 0; s < 4; s++) {
+		ret->interfaces[s] = nk_objects_count_interfaces(r->devices, (enum nk_state)s);
+		ret->devices[s] = nk_objects_count(r->devices, (enum nk_state)s) - ret->interfaces[s];
+	}
 }

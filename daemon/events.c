@@ -132,7 +132,7 @@ static void to_subscribers(struct nk_events *e, const struct nk_event_info *info
 		detail.culprit = &culprit;
 	}
 	if (f->device)
-		snprintf(object, sizeof(object), "device/%s", f->device);
+		snprintf(object, sizeof(object), "%s/%s", nk_device_noun(f->interface), f->device);
 	else if (f->program)
 		snprintf(object, sizeof(object), "program/%s", f->program);
 	else

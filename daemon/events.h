@@ -6,6 +6,7 @@
  * api/events.h.
  */
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "api/events.h"
@@ -20,6 +21,7 @@ struct nk_events *nk_events_free(struct nk_events *e);
 /* What an event says beside its kind. All members may be 0 or NULL; all pointers are borrowed for the call. */
 struct nk_event_fields {
 	const char *device;   /* NETKITD_DEVICE= */
+	bool interface;       /* it is one */
 	const char *program;  /* NETKITD_PROGRAM= */
 	uint64_t revision;    /* NETKITD_REVISION= */
 	int error;            /* positive errno: ERRNO= */

@@ -80,6 +80,9 @@ static size_t health(const struct nk_manager *m, const struct nk_reconcile_count
 	if (c->devices[NK_STATE_DEGRADED] &&
 	    asprintf(&reasons[n], "%zu devices are degraded; see netkitd-cli list", c->devices[NK_STATE_DEGRADED]) > 0)
 		n++;
+	if (c->interfaces[NK_STATE_DEGRADED] &&
+	    asprintf(&reasons[n], "%zu interfaces are degraded; see netkitd-cli list interfaces", c->interfaces[NK_STATE_DEGRADED]) > 0)
+		n++;
 	if (c->programs_degraded &&
 	    asprintf(&reasons[n], "%zu programs are degraded; see netkitd-cli list programs", c->programs_degraded) > 0)
 		n++;
@@ -122,6 +125,10 @@ void nk_manager_daemon_status(struct nk_request *r, union nk_params *p, void *ar
 		.devices_degraded = c.devices[NK_STATE_DEGRADED],
 		.devices_released = c.devices[NK_STATE_RELEASED],
 		.devices_unclaimed = u.n,
+		.interfaces = nk_document_n_interfaces(m->doc),
+		.interfaces_ready = c.interfaces[NK_STATE_READY],
+		.interfaces_pending = c.interfaces[NK_STATE_PENDING],
+		.interfaces_degraded = c.interfaces[NK_STATE_DEGRADED],
 		.programs = nk_document_n_programs(m->doc),
 		.clients = nk_server_n_clients(m->server),
 		.subscribers = nk_events_n_subscribers(m->events),
@@ -192,7 +199,16 @@ void nk_manager_state_rebuild(struct nk_request *r, union nk_params *p, void *ar
 	reply_with(r, NK_M_STATE_REBUILD, nk_rebuild_document(m->cache, m->settings.bpffs, p->rebuild.unclaimed ? m->doc : NULL));
 }
 
-/* ---- devices ---- */
+/* ---- devices and interfaces ---- */
+
+/* Is there anything of this name? The text for who asks, if not. */
+static bool is_known(const struct nk_manager *m, const char *name, char *text, size_t size)
+{
+	if (nk_document_device(m->doc, name) || nk_cache_get(m->cache, name))
+		return true;
+	snprintf(text, size, "no device and no interface %s is desired, and no device of ours has this name", name);
+	return false;
+}
 
 static json_t *encode_device_view(const struct nk_manager *m, const char *name)
 {
@@ -204,6 +220,7 @@ static json_t *encode_device_view(const struct nk_manager *m, const char *name)
 	};
 	const char *source = nk_document_device_source(m->doc, name);
 
+	v.is_interface = v.desired ? v.desired->interface : v.observed && v.observed->interface;
 	if (nk_reconcile_device_condition(m->reconcile, name, &v.condition) < 0) {
 		v.unclaimed = true;
 		v.condition = (struct nk_condition){ .state = NK_STATE_READY,
@@ -218,12 +235,11 @@ void nk_manager_device_get(struct nk_request *r, union nk_params *p, void *arg)
 {
 	struct nk_manager *m = arg;
 	const char *name = p->device_name.name;
-	char text[128];
+	char text[160];
 	json_t *result;
 
 	nk_manager_commit(m);
-	if (!nk_document_device(m->doc, name) && !nk_cache_get(m->cache, name)) {
-		snprintf(text, sizeof(text), "no device %s is desired, and none of ours has this name", name);
+	if (!is_known(m, name, text, sizeof(text))) {
 		fail(r, NK_E_NOT_FOUND, "/name", text);
 		return;
 	}
@@ -237,14 +253,15 @@ void nk_manager_device_get(struct nk_request *r, union nk_params *p, void *arg)
 struct list {
 	const struct nk_manager *m;
 	json_t *json;
-	const char *only; /* device, or empty */
+	const char *only; /* device or interface, or empty */
+	bool interfaces;  /* list these */
 };
 
 static int list_device(const struct nk_device *d, const char *source, void *arg)
 {
 	struct list *l = arg;
 
-	return json_array_append_new(l->json, encode_device_view(l->m, nk_device_name(d)));
+	return d->interface == l->interfaces ? json_array_append_new(l->json, encode_device_view(l->m, nk_device_name(d))) : 0;
 }
 
 /* Devices that the document does not name: unclaimed, or on their way out. */
@@ -259,10 +276,10 @@ static void list_undesired(const struct nk_obs_device *o, int32_t peer_nsid, voi
 void nk_manager_device_list(struct nk_request *r, union nk_params *p, void *arg)
 {
 	struct nk_manager *m = arg;
-	struct list l = { .m = m, .json = json_array() };
+	struct list l = { .m = m, .json = json_array(), .interfaces = p->list.interfaces };
 
 	nk_manager_commit(m);
-	if (l.json && nk_document_each_device(m->doc, list_device, &l) == 0)
+	if (l.json && nk_document_each_device(m->doc, list_device, &l) == 0 && !l.interfaces)
 		nk_cache_each(m->cache, list_undesired, &l);
 	reply_with(r, NK_M_DEVICE_LIST, l.json);
 }
@@ -391,12 +408,11 @@ void nk_manager_attachment_list(struct nk_request *r, union nk_params *p, void *
 {
 	struct nk_manager *m = arg;
 	struct list l = { .m = m, .json = json_array(), .only = p->list.device };
-	char text[128];
+	char text[160];
 
 	nk_manager_commit(m);
-	if (l.only[0] && !nk_document_device(m->doc, l.only) && !nk_cache_get(m->cache, l.only)) {
+	if (l.only[0] && !is_known(m, l.only, text, sizeof(text))) {
 		json_decref(l.json);
-		snprintf(text, sizeof(text), "no device %s is desired, and none of ours has this name", l.only);
 		fail(r, NK_E_NOT_FOUND, "/device", text);
 		return;
 	}

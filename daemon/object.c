@@ -12,7 +12,7 @@
 struct nk_objects {
 	bool programs;
 	struct nk_map by_name;
-	size_t count[4]; /* by enum nk_state */
+	size_t count[4], count_interfaces[4]; /* by enum nk_state; the second is a part of the first */
 };
 
 uint64_t nk_now_us(void)
@@ -104,6 +104,7 @@ struct nk_object *nk_objects_get(struct nk_objects *t, const char *name)
 void nk_objects_remove(struct nk_objects *t, struct nk_object *o)
 {
 	t->count[o->state]--;
+	t->count_interfaces[o->state] -= o->is_interface;
 	nk_map_remove(&t->by_name, &o->node);
 	object_free(o);
 }
@@ -111,6 +112,17 @@ void nk_objects_remove(struct nk_objects *t, struct nk_object *o)
 size_t nk_objects_count(const struct nk_objects *t, enum nk_state state)
 {
 	return t->count[state];
+}
+
+size_t nk_objects_count_interfaces(const struct nk_objects *t, enum nk_state state)
+{
+	return t->count_interfaces[state];
+}
+
+void nk_object_be_interface(struct nk_objects *t, struct nk_object *o, bool interface)
+{
+	t->count_interfaces[o->state] += (size_t)interface - (size_t)o->is_interface;
+	o->is_interface = interface;
 }
 
 void nk_objects_each(const struct nk_objects *t, void (*fn)(struct nk_object *o, void *arg), void *arg)
@@ -134,6 +146,8 @@ bool nk_object_set(struct nk_objects *t, struct nk_object *o, enum nk_state stat
 		o->since_us = nk_wall_us();
 	t->count[o->state]--;
 	t->count[state]++;
+	t->count_interfaces[o->state] -= o->is_interface;
+	t->count_interfaces[state] += o->is_interface;
 	o->state = state;
 	o->reason = reason;
 	o->error = error;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * One object a desired (or doomed) device and a program: its condition, whether it waits for work, when it is tried again, and since when
+ * One object a desired (or doomed) device, interface and program: its condition, whether it waits for work, when it is tried again, and since when
  * it drifts. The tables and queues of reconcile; no one else includes this. Nothing here looks at the kernel or decides
  * what to do.
  */
@@ -18,6 +18,7 @@ struct nk_object {
 	TAILQ_ENTRY(nk_object) retry_link;
 	char name[NK_NAME_MAX];
 	bool is_program;
+	bool is_interface; /* among the devices */
 	bool dirty;     /* in the queue of what is to be looked at */
 	bool in_plan;   /* an operation of the running plan is about it */
 	bool retrying;  /* in the list of what is tried again at retry_at_ms */
@@ -27,6 +28,7 @@ struct nk_object {
 	bool netns_gone; /* the namespace of its peer died */
 	bool wait_netns; /* tried again when a mount appears */
 	bool wait_delete; /* its peer is gone: the end of the primary is awaited */
+	bool wait_link;  /* an interface that no link has the name of */
 	bool wait_name;  /* tried again when a foreign link leaves its name */
 	bool wait_anchor; /* all that can be done is done, until a program of somebody else comes or goes */
 
@@ -42,7 +44,8 @@ struct nk_object {
 	uint64_t retry_at_ms; /* monotonic */
 	uint64_t revision;  /* the change that touched it last */
 
-	/* devices */
+	/* devices and interfaces */
+	uint32_t ifindex;     /* interfaces: of the link that ready_as was about; another link that has the name begins anew */
 	const struct nk_device *ready_as; /* the definition under which it was Ready: a difference from it is drift. Reference */
 	uint64_t right_since_us; /* monotonic: when it became right last, or was put right */
 	uint64_t noticed_us;  /* monotonic: the first kernel event since it was right; 0 for none */
@@ -58,7 +61,7 @@ struct nk_object {
 
 TAILQ_HEAD(nk_object_queue, nk_object);
 
-struct nk_objects; /* a table by name; devices and programs have one each */
+struct nk_objects; /* a table by name; devices (with interfaces) and programs have one each */
 
 struct nk_objects *nk_objects_new(bool programs);
 struct nk_objects *nk_objects_free(struct nk_objects *t);
@@ -68,6 +71,10 @@ struct nk_object *nk_objects_get(struct nk_objects *t, const char *name);
 /* Take out and free; must be in no queue. */
 void nk_objects_remove(struct nk_objects *t, struct nk_object *o);
 size_t nk_objects_count(const struct nk_objects *t, enum nk_state state);
+/* Of the devices those that are interfaces. */
+size_t nk_objects_count_interfaces(const struct nk_objects *t, enum nk_state state);
+/* Say that it is one, or not. */
+void nk_object_be_interface(struct nk_objects *t, struct nk_object *o, bool interface);
 /* In no order. fn must not add or remove. */
 void nk_objects_each(const struct nk_objects *t, void (*fn)(struct nk_object *o, void *arg), void *arg);
 

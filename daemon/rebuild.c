@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From the observed cache to a document (rebuild.h), and the offline way to it: one snapshot by an executor that gets no plan.
+ * From the observed cache, and the pins at interfaces, to a document (rebuild.h), and the offline way to it: one snapshot by an executor that gets no plan.
  */
 #include "daemon/rebuild.h"
 
@@ -160,6 +160,87 @@ static void add_device(const struct nk_obs_device *o, int32_t peer_nsid, void *a
 	nk_device_unref(d);
 }
 
+/* All links that are pinned at interfaces. */
+struct pinned {
+	struct nk_interface_link *links; /* owned */
+	size_t n;
+	bool no_memory;
+};
+
+static void note_link(const struct nk_interface_link *l, void *arg)
+{
+	struct pinned *p = arg;
+	struct nk_interface_link *more = reallocarray(p->links, p->n + 1, sizeof(*more));
+
+	if (!more) {
+		p->no_memory = true;
+		return;
+	}
+	p->links = more;
+	p->links[p->n++] = *l;
+}
+
+/* By interface, hook, place. */
+static int compare_links(const void *a, const void *b)
+{
+	const struct nk_interface_link *x = a, *y = b;
+	int c = strcmp(x->interface, y->interface);
+
+	if (!c)
+		c = (x->hook > y->hook) - (x->hook < y->hook);
+	return c ? c : (x->place > y->place) - (x->place < y->place);
+}
+
+/* The interface that the n links, at least one, are of. */
+static void add_interface(struct rebuild *b, const struct nk_interface_link *links, size_t n)
+{
+	struct nk_device *d = nk_device_new();
+	struct nk_change change = { 0 };
+
+	if (d)
+		d->attachments = calloc(n, sizeof(*d->attachments));
+	if (!d || !d->attachments) {
+		b->no_memory = true;
+		nk_device_unref(d);
+		return;
+	}
+	d->interface = d->single = true;
+	memcpy(d->end[NK_PRIMARY].name, links->interface, sizeof(links->interface));
+	for (size_t i = 0; i < n; i++) {
+		const char *program = program_of(b, links[i].prog_id);
+		struct nk_attachment *a = &d->attachments[d->n_attachments];
+
+		if (links[i].place < 0 || !program)
+			continue;
+		a->hook = (uint8_t)links[i].hook;
+		memcpy(a->name, links[i].attachment, sizeof(a->name));
+		memcpy(a->program, program, strlen(program) + 1);
+		d->n_attachments++;
+	}
+	if (d->n_attachments && nk_document_put_device(b->doc, d, "", SIZE_MAX, &change) < 0)
+		b->no_memory = true;
+	nk_change_clear(&change);
+	nk_device_unref(d);
+}
+
+static void add_interfaces(struct rebuild *b)
+{
+	struct pinned p = { 0 };
+	size_t end;
+
+	nk_bpf_each_interface_link(b->bpffs, note_link, &p);
+	b->no_memory |= p.no_memory;
+	if (p.n)
+		qsort(p.links, p.n, sizeof(*p.links), compare_links);
+	for (size_t i = 0; i < p.n; i = end) {
+		for (end = i + 1; end < p.n && strcmp(p.links[end].interface, p.links[i].interface) == 0;)
+			end++;
+		if (!(b->claimed && nk_document_device(b->claimed, p.links[i].interface)))
+			add_interface(b, &p.links[i], end - i);
+	}
+	free(p.links);
+}
+
 static void add_program(struct rebuild *b, const struct program_name *from)
 {
 	struct nk_program *p = nk_program_new();
@@ -195,6 +276,7 @@ json_t *nk_rebuild_document(const struct nk_cache *cache, const char *bpffs, con
 			add_program(&b, &b.programs[i]);
 	}
 	nk_cache_each(cache, add_device, &b);
+	add_interfaces(&b);
 	if (!b.no_memory)
 		json = nk_encode_document(b.doc);
 	nk_netns_index_free(b.index);

@@ -69,11 +69,13 @@ static void forget_failures(struct nk_reconcile *r, struct nk_object *o)
 	o->tried = false;
 	o->wait_name = false;
 	o->wait_anchor = false;
+	o->wait_link = false;
 	nk_object_wait_netns(r, o, false);
 }
 
 void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint64_t revision)
 {
+	const struct nk_device *d = nk_document_device(r->o.doc, name);
 	struct nk_object *o = nk_objects_get(r->devices, name);
 	const struct nk_obs_device *obs = nk_cache_get(r->o.cache, name);
 
@@ -83,13 +85,15 @@ void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint6
 		return;
 	forget_failures(r, o);
 	o->revision = revision;
-	o->doomed = !nk_document_device(r->o.doc, name);
+	o->doomed = !d;
 	o->unpinned = false;
 	o->netns_gone = false;
+	if (d)
+		nk_object_be_interface(r->devices, o, d->interface);
 	if (o->state == NK_STATE_RELEASED)
 		nk_object_set(r->devices, o, NK_STATE_PENDING, NULL, NULL, 0, NULL);
 	/* Where the namespace is that the definition names, no event tells. */
-	if (obs && !o->doomed)
+	if (obs && !o->doomed && !obs->interface)
 		nk_cache_chains_touched(r->o.cache, obs->end[NK_PRIMARY].ifindex);
 	nk_work_now(r->work, o);
 	/* A plan made before this change may be doing what nobody wants any more. */
@@ -301,10 +305,11 @@ static void tell_buried(struct nk_reconcile *r)
 	r->n_buried = r->buried_room = 0;
 }
 
-/* A device of which neither document nor kernel knows: remove what its pins may have left, then forget it. */
+/* A device of which neither document nor kernel knows, or an interface of which the document doesn't: remove what is pinned for it, then
+ * forget it. */
 static void bury(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan)
 {
-	struct nk_event_fields f = { .device = o->name, .revision = o->revision };
+	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
 
 	if (!o->unpinned) {
 		o->unpinned = true;
@@ -313,7 +318,9 @@ static void bury(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *pl
 			return;
 		}
 	}
-	nk_event(r->o.events, NK_EVENT_DEVICE_DELETED, &f, "device %s: deleted", o->name);
+	nk_event(r->o.events, NK_EVENT_DEVICE_DELETED, &f, "%s %s: %s", nk_device_noun(o->is_interface), o->name,
+		 o->is_interface ? "let go" : "deleted");
+	nk_cache_unwant_interface(r->o.cache, o->name);
 	note_buried(r, o->name);
 	nk_work_not_later(r->work, o);
 	nk_object_wait_netns(r, o, false);
@@ -332,9 +339,24 @@ static bool netns_is_back(const struct nk_device *d)
 	return true;
 }
 
+/* An interface: is it the link that it was, and is there one? What was attached to one that had its name before goes with its pins. */
+static void look_for_link(struct nk_object *o, const struct nk_obs_device *obs)
+{
+	uint32_t ifindex = obs && obs->interface ? obs->end[NK_PRIMARY].ifindex : 0;
+
+	if (o->ifindex != ifindex)
+		nk_object_begin_anew(o);
+	o->ifindex = ifindex;
+	if (ifindex) {
+		o->wait_link = false;
+		o->unpinned = false;
+	}
+}
+
 static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan)
 {
 	const struct nk_device *d = o->doomed ? NULL : nk_document_device(r->o.doc, o->name);
+	int wanted = d && d->interface ? nk_cache_want_interface(r->o.cache, o->name) : 0;
 	const struct nk_obs_device *obs = nk_cache_get(r->o.cache, o->name);
 	struct nk_diff_env env = { env_prog_id, nk_reconcile_pinned_program, r };
 	const char *program;
@@ -346,10 +368,12 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	o->tried = true;
 	if (!obs)
 		o->wait_delete = false;
-	if (!d && !obs) {
+	if (!d && (!obs || obs->interface)) {
 		bury(r, o, plan);
 		return;
 	}
+	if (o->is_interface)
+		look_for_link(o, obs);
 	if (d && !obs && o->netns_gone) {
 		if (!netns_is_back(d)) {
 			if (!o->unpinned && nk_reconcile_add(plan, NK_OP_UNPIN, NK_PHASE_DELETE, o->name, NULL) == 0) {
@@ -368,7 +392,7 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		nk_work_later(r->work, o, r->o.retry_min_ms);
 		return;
 	}
-	if (nk_diff(d, obs, &env, plan, &v) < 0) {
+	if (wanted < 0 || nk_diff(d, obs, &env, plan, &v) < 0) {
 		nk_object_fail(r, o, "OutOfMemory", "no memory to compare desired and observed", ENOMEM, NULL);
 		return;
 	}
@@ -386,8 +410,17 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		return;
 	case NK_VERDICT_CONFLICT:
 		o->wait_name = true;
-		nk_object_degraded(r, o, "NameTaken", "a device of this name is there that is not ours; remove it or choose another name", EEXIST,
-			     NULL);
+		nk_object_degraded(r, o, "NameTaken",
+				   o->is_interface ? "a device of netkitd has this name; delete it or choose another name"
+						   : "a device of this name is there that is not ours; remove it or choose another name",
+				   EEXIST, NULL);
+		return;
+	case NK_VERDICT_ABSENT:
+		nk_object_absent(r, o);
+		if (!o->unpinned && nk_reconcile_add(plan, NK_OP_UNPIN, NK_PHASE_DELETE, o->name, NULL) == 0) {
+			o->unpinned = true;
+			nk_reconcile_enter_plan(r, o);
+		}
 		return;
 	case NK_VERDICT_BLOCKED:
 		program = missing_program(r, d);
@@ -495,6 +528,8 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 	const char *message = f->error.message ? f->error.message : strerror(f->error.error);
 
 	r->kernel_errors++;
+	if (op->kind == NK_OP_UNPIN)
+		o->unpinned = false;
 	/* It is about a definition that is no more: the present one is still to be looked at. */
 	if (d != op->dev && op->dev) {
 		nk_work_now(r->work, o);
@@ -580,7 +615,7 @@ static int collect_device(const struct nk_device *d, const char *source, void *a
 static void submit_snapshot(struct nk_reconcile *r)
 {
 	struct nk_job job = { .kind = NK_JOB_SNAPSHOT, .as_of = nk_cache_touches(r->o.cache) };
-	size_t n = nk_document_n_devices(r->o.doc);
+	size_t n = nk_document_n_devices(r->o.doc) + nk_document_n_interfaces(r->o.doc);
 
 	job.devices = calloc(n ? n : 1, sizeof(*job.devices));
 	if (!job.devices) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * Policy: for each device and program of the document one object with its condition, and the one path by which desired and observed
+ * Policy: for each device, interface and program of the document one object with its condition, and the one path by which desired and observed
  * come together. Whatever happens (an accepted change, a kernel event, a retry, a namespace that appears) only marks
  * objects dirty; nk_reconcile_run diffs the dirty ones, hands one plan at a time to the executor, and looks again when its result
  * and the events that came with it are in. An object is right when the diff is empty, not when a request succeeded.
@@ -37,7 +37,7 @@ struct nk_reconcile_options {
 int nk_reconcile_new(const struct nk_reconcile_options *o, struct nk_reconcile **ret);
 struct nk_reconcile *nk_reconcile_free(struct nk_reconcile *r);
 
-/* An accepted, durable change (or the whole document at start: one call an object). */
+/* An accepted, durable change of a device or interface (or the whole document at start: one call an object). */
 void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint64_t revision);
 void nk_reconcile_program_changed(struct nk_reconcile *r, const char *name, uint64_t revision);
 /* From the cache's handlers. */
@@ -83,7 +83,7 @@ uint32_t nk_reconcile_pinned_program(const char *path, void *r);
 void nk_reconcile_each(const struct nk_reconcile *r, void (*fn)(bool is_program, const char *name, void *arg), void *arg);
 
 struct nk_reconcile_counts {
-	size_t devices[4]; /* by enum nk_state */
+	size_t devices[4], interfaces[4]; /* by enum nk_state */
 	size_t programs_degraded;
 	size_t unsettled;  /* objects on which work waits or runs */
 	uint64_t attempted, converged; /* revisions */
@@ -92,3 +92,5 @@ struct nk_reconcile_counts {
 void nk_reconcile_count(const struct nk_reconcile *r, struct nk_reconcile_counts *ret);
 /* Every device is desired or doomed? A marked device that nobody's document names is unclaimed: it has no object. */
 bool nk_reconcile_knows(const struct nk_reconcile *r, const char *name);
+/* Is the object of this name, which need not be there, an interface? */
+bool nk_reconcile_is_interface(const struct nk_reconcile *r, const char *name);

@@ -49,6 +49,10 @@ void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char 
 /* Degraded, and to be tried again after a while. */
 void nk_object_fail(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message, int error,
 		    const char *extack);
+/* No link has the name of this interface (any more): nothing is wrong with what was there, and nothing is to be repaired. */
+void nk_object_absent(struct nk_reconcile *r, struct nk_object *o);
+/* What it was right under says nothing any more: what differs from now on is no drift. */
+void nk_object_begin_anew(struct nk_object *o);
 /* Its owner is gone: nothing to do, and no fault. */
 void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *message);
 /* Right under definition d; drift of it is told as repaired. */

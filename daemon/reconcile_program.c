@@ -67,7 +67,7 @@ void nk_reconcile_collect_users(const struct nk_reconcile *r, const struct nk_pl
 
 	if (!plan->ops[0].prog)
 		return; /* a plan of devices */
-	job->devices = calloc(nk_document_n_devices(r->o.doc) + 1, sizeof(*job->devices));
+	job->devices = calloc(nk_document_n_devices(r->o.doc) + nk_document_n_interfaces(r->o.doc) + 1, sizeof(*job->devices));
 	if (job->devices)
 		nk_document_each_device(r->o.doc, collect_user, &u);
 }

@@ -42,7 +42,8 @@ static void note_unready(struct unready *u, bool is_program, const char *name)
 		return;
 	if (!u->list)
 		return;
-	snprintf(object, sizeof(object), "%s/%s", is_program ? "program" : "device", name);
+	snprintf(object, sizeof(object), "%s/%s",
+		 is_program ? "program" : nk_device_noun(nk_reconcile_is_interface(u->m->reconcile, name)), name);
 	json_array_append_new(u->list, nk_table_encode(&nk_table_view_object, &view));
 }
 
