@@ -16,7 +16,7 @@
 /* ---- status ---- */
 
 /* "1000: 998 ready, 2 degraded": only what there is. */
-static char *count_devices(const json_t *counts)
+static char *count_objects(const json_t *counts, const char *what)
 {
 	static const char *const states[] = {"ready", "pending", "degraded", "released", "unclaimed"};
 	char *text = NULL;
@@ -24,11 +24,11 @@ static char *count_devices(const json_t *counts)
 	FILE *f = cli_must(open_memstream(&text, &size));
 	bool first = true;
 
-	fprintf(f, "%lld", (long long)show_number(counts, "devices"));
+	fprintf(f, "%lld", (long long)show_number(counts, what));
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		char member[32];
 
-		snprintf(member, sizeof(member), "devices_%s", states[i]);
+		snprintf(member, sizeof(member), "%s_%s", what, states[i]);
 		if (!show_number(counts, member))
 			continue;
 		fprintf(f, "%s%lld %s", first ? ": " : ", ", (long long)show_number(counts, member), states[i]);
@@ -42,7 +42,7 @@ enum cli_status cli_status_run(struct cli *cli, const struct cli_args *args)
 {
 	static const char *const headings[] = {">", "", NULL};
 	const json_t *revisions, *counts, *reason;
-	char duration[OUT_DURATION_LEN], *devices_text;
+	char duration[OUT_DURATION_LEN], *text;
 	struct out_table *t;
 	json_t *result = NULL;
 	const char *health;
@@ -76,10 +76,16 @@ enum cli_status cli_status_run(struct cli *cli, const struct cli_args *args)
 	out_cell(t, status == CLI_OK ? OUT_PLAIN : OUT_WARN, "%lld desired, %lld attempted, %lld converged",
 		 (long long)show_number(revisions, "desired"), (long long)show_number(revisions, "attempted"),
 		 (long long)show_number(revisions, "converged"));
-	devices_text = count_devices(counts);
+	text = count_objects(counts, "devices");
 	out_cell(t, OUT_BOLD, "devices");
-	out_cell(t, OUT_PLAIN, "%s", devices_text);
-	free(devices_text);
+	out_cell(t, OUT_PLAIN, "%s", text);
+	free(text);
+	if (show_number(counts, "interfaces")) {
+		text = count_objects(counts, "interfaces");
+		out_cell(t, OUT_BOLD, "interfaces");
+		out_cell(t, OUT_PLAIN, "%s", text);
+		free(text);
+	}
 	out_cell(t, OUT_BOLD, "programs");
 	out_cell(t, OUT_PLAIN, "%lld, attached %lld times", (long long)show_number(counts, "programs"),
 		 (long long)show_number(counts, "attachments"));
@@ -204,7 +210,7 @@ enum cli_status cli_schema_run(struct cli *cli, const struct cli_args *args)
 	json_t *schema = args->n_words ? nk_schema_of(args->words[0]) : nk_schema();
 
 	if (!schema && args->n_words)
-		return cli_usage(cli, "there is no schema of '%s', but of document, settings, device, program and method:NAME",
+		return cli_usage(cli, "there is no schema of '%s', but of document, settings, device, interface, program and method:NAME",
 				 args->words[0]);
 	out_json(cli_must(schema));
 	json_decref(schema);

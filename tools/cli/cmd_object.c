@@ -131,7 +131,7 @@ static void add_members(struct out_table *t, const char *path, const json_t *des
 enum cli_status cli_get_run(struct cli *cli, const struct cli_args *args)
 {
 	static const char *const headings[] = {"", "DESIRED", "OBSERVED", NULL};
-	const json_t *condition, *desired;
+	const json_t *condition, *sides;
 	json_t *result = NULL;
 	struct out_table *t;
 	const char *state;
@@ -141,7 +141,9 @@ enum cli_status cli_get_run(struct cli *cli, const struct cli_args *args)
 	if (status != CLI_OK)
 		return status;
 	condition = json_object_get(result, "condition");
-	desired = json_object_get(result, "desired");
+	sides = json_object_get(result, "interface");
+	if (!sides)
+		sides = result;
 	state = json_is_true(json_object_get(result, "unclaimed")) ? "Unclaimed" : show_state(condition);
 	if (strcasecmp(state, "ready") != 0)
 		status = CLI_NOT_READY;
@@ -174,7 +176,7 @@ enum cli_status cli_get_run(struct cli *cli, const struct cli_args *args)
 	putchar('\n');
 
 	t = out_table_new(headings);
-	add_members(t, "", desired, json_object_get(result, "observed"));
+	add_members(t, "", json_object_get(sides, "desired"), json_object_get(sides, "observed"));
 	out_table_print(t, stdout, cli->color);
 	out_table_free(t);
 	free(reason);
@@ -202,6 +204,20 @@ static void device_row(struct out_table *t, const json_t *device)
 	show_cell(t, OUT_PLAIN, peer, "name");
 	show_cell(t, OUT_PLAIN, peer, "netns");
 	show_cell(t, OUT_PLAIN, peer, "addresses");
+	out_cell(t, OUT_PLAIN, "%s", reason);
+	free(reason);
+}
+
+static void interface_row(struct out_table *t, const json_t *one)
+{
+	const json_t *condition = json_object_get(one, "condition"), *interface = json_object_get(one, "interface");
+	const char *state = show_state(condition);
+	char *reason = show_reason(condition);
+
+	show_cell(t, OUT_PLAIN, one, "name");
+	out_cell(t, out_state_color(state), "%s", state);
+	show_cell(t, OUT_PLAIN, json_object_get(interface, "observed"), "ifindex");
+	out_cell(t, OUT_PLAIN, "%zu", json_array_size(json_object_get(json_object_get(interface, "desired"), "attachments")));
 	out_cell(t, OUT_PLAIN, "%s", reason);
 	free(reason);
 }
@@ -248,13 +264,14 @@ static void attachment_row(struct out_table *t, const json_t *att)
 }
 
 static const struct list {
-	const char *what, *method;
+	const char *what, *method, *member; /* of the result */
 	const char *const headings[12];
 	void (*row)(struct out_table *t, const json_t *object);
 } lists[] = {
-	{"devices", "device.list", {"NAME", "STATE", "MODE", "PEER", "NETNS", "ADDRESSES", "WHY"}, device_row},
-	{"programs", "program.list", {"NAME", "STATE", ">ID", "TAG", ">USERS", ">RUNS", "FROM", "WHY"}, program_row},
-	{"attachments", "attachment.list",
+	{"devices", "device.list", "devices", {"NAME", "STATE", "MODE", "PEER", "NETNS", "ADDRESSES", "WHY"}, device_row},
+	{"interfaces", "device.list", "devices", {"NAME", "STATE", ">IFINDEX", ">ATTACHMENTS", "WHY"}, interface_row},
+	{"programs", "program.list", "programs", {"NAME", "STATE", ">ID", "TAG", ">USERS", ">RUNS", "FROM", "WHY"}, program_row},
+	{"attachments", "attachment.list", "attachments",
 	 {"DEVICE", "HOOK", ">PLACE", "NAME", "PROGRAM", "STATE", ">LINK", ">ID", "TAG", ">RUNS"}, attachment_row},
 };
 
@@ -263,7 +280,7 @@ enum cli_status cli_list_run(struct cli *cli, const struct cli_args *args)
 	const char *what = args->n_words ? args->words[0] : "devices";
 	const struct list *list = NULL;
 	const json_t *rows, *row;
-	json_t *result = NULL;
+	json_t *result = NULL, *params = NULL;
 	enum cli_status status;
 	size_t i;
 
@@ -271,15 +288,18 @@ enum cli_status cli_list_run(struct cli *cli, const struct cli_args *args)
 		if (strcmp(what, lists[i].what) == 0)
 			list = &lists[i];
 	if (!list)
-		return cli_usage(cli, "there are no '%s' to list, but devices, programs and attachments", what);
+		return cli_usage(cli, "there are no '%s' to list, but devices, interfaces, programs and attachments", what);
 	if (args->n_words > 1 && strcmp(what, "attachments") != 0)
 		return cli_usage(cli, "'%s' is too much: only attachments are listed for one device", args->words[1]);
-	status = cli_call(cli, list->method, args->n_words > 1 ? json_pack("{s:s}", "device", args->words[1]) : NULL, CLI_CALL_MS,
-			  NULL, &result);
+	if (args->n_words > 1)
+		params = cli_must(json_pack("{s:s}", "device", args->words[1]));
+	else if (list->row == interface_row)
+		params = cli_must(json_pack("{s:b}", "interfaces", 1));
+	status = cli_call(cli, list->method, params, CLI_CALL_MS, NULL, &result);
 	if (status != CLI_OK)
 		return status;
 
-	rows = json_object_get(result, list->what);
+	rows = json_object_get(result, list->member);
 	if (cli->json) {
 		out_json(result);
 	} else if (args->opt[LIST_NAMES]) {
@@ -321,6 +341,10 @@ static enum cli_status current_device(struct cli *cli, const char *name, json_t 
 	if (r < 0 && !(r == -EREMOTEIO && err.code == NK_E_NOT_FOUND))
 		return cli_failed(cli, r, &err, NULL);
 	nk_error_clear(&err);
+	if (json_object_get(view, "interface")) {
+		json_decref(view);
+		return cli_usage(cli, "'%s' is an interface, not a device: give it to 'netkitd-cli apply', with its attachments", name);
+	}
 	*ret_device = json_incref(json_object_get(view, "desired"));
 	json_decref(view);
 	if (!json_is_object(*ret_device)) {

@@ -28,16 +28,16 @@ const struct cli_command cli_commands[] = {
 	 "either all of the file is accepted, or nothing. Without FILE it comes from standard input.",
 	 cli_apply_run},
 	{"plan", "[FILE|-]", 0, 1, cli_plan_options, "Show what apply would do, in order, and do nothing", NULL, cli_plan_run},
-	{"get", "DEVICE", 1, 1, NULL, "Show one device: desired, observed, condition",
-	 "The exit status is 3 if the device is not ready.", cli_get_run},
-	{"chain", "DEVICE", 1, 1, NULL, "Show what packets meet at each hook of a device",
+	{"get", "DEVICE", 1, 1, NULL, "Show one device or interface: desired, observed, condition",
+	 "The exit status is 3 if it is not ready.", cli_get_run},
+	{"chain", "DEVICE", 1, 1, NULL, "Show what packets meet at each hook of a device or interface",
 	 "The programs of each chain as packets meet them, netkitd's and those of others, then what should be there and isn't.\n"
 	 "Runs of a program are counted at all of its hooks together, while the sysctl kernel.bpf_stats_enabled is 1. The exit\n"
 	 "status is 3 if an attachment is missing.",
 	 cli_chain_run},
-	{"list", "[WHAT [DEVICE]]", 0, 2, cli_list_options, "List devices, programs or attachments",
-	 "WHAT is devices (if it isn't said), programs or attachments; attachments may be those of one DEVICE only. What netkitd\n"
-	 "didn't make is shown as foreign.",
+	{"list", "[WHAT [DEVICE]]", 0, 2, cli_list_options, "List devices, interfaces, programs or attachments",
+	 "WHAT is devices (if it isn't said), interfaces, programs or attachments; attachments may be those of one DEVICE or\n"
+	 "interface only. What netkitd didn't make is shown as foreign.",
 	 cli_list_run},
 	{"set", "FILE|-|DEVICE [MEMBER=VALUE]…", 1, MANY, cli_set_options, "Set one device, or some of its members",
 	 "With one word, that is a file with a device as JSON ('-': standard input), which becomes the whole of that device.\n"
@@ -45,8 +45,10 @@ const struct cli_command cli_commands[] = {
 	 "A member inside another is written with a dot (peer.netns=web-1), a list with commas (addresses=10.0.0.1/32,fd00::1),\n"
 	 "anything else as JSON; an empty value takes the member out.",
 	 cli_set_run},
-	{"delete", "DEVICE…", 1, MANY, cli_delete_options, "Delete devices",
-	 "Each is a change of its own: one that can't be deleted doesn't keep the others.", cli_delete_run},
+	{"delete", "DEVICE…", 1, MANY, cli_delete_options, "Delete devices, or let go of interfaces",
+	 "Of an interface only what netkitd attached goes. Each is a change of its own: one that can't be deleted doesn't\n"
+	 "keep the others.",
+	 cli_delete_run},
 	{"wait", "", 0, 0, cli_wait_options, "Wait until the desired state is there",
 	 "The exit status is 3 if it is not in time; then each object that is missing is told with its reason.", cli_wait_run},
 	{"watch", "", 0, 0, NULL, "Show events as they happen, until interrupted", NULL, cli_watch_run},
