@@ -36,7 +36,8 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 	[NK_EVENT_DEVICE_DELETED] = {
 		"device-deleted", "f02eea910fda4d929c5e4615059fb52a", LOG_DEBUG,
 		"Device @NETKITD_DEVICE@ was deleted",
-		"The document no longer names the device, and it is gone from the kernel with its programs' links.",
+		"The document no longer names the device, and it is gone from the kernel with its programs' links. Of an interface only what "
+		"netkitd had attached is gone.",
 		"Nothing."},
 	[NK_EVENT_DEVICE_READY] = {
 		"device-ready", "2f08ec9bf7a946f5ad6460445fa0330b", LOG_DEBUG,
@@ -66,8 +67,8 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 	[NK_EVENT_DRIFT] = {
 		"drift", "2d595b3ae3234609a081d329a3ef79e3", LOG_NOTICE,
 		"Device @NETKITD_DEVICE@ was changed by somebody else",
-		"The kernel reported that something of the device differs from the desired state, and netkitd did not do it. The message "
-		"says what, and who did it where the kernel can tell. It is being put back.",
+		"The kernel reported that something of the device, or of what is attached to the interface, differs from the desired state, "
+		"and netkitd did not do it. The message says what, and who did it where the kernel can tell. It is being put back.",
 		"Once is nothing to worry about. If it goes on, something else on this host manages the same device: make it leave the device "
 		"alone."},
 	[NK_EVENT_REPAIRED] = {
