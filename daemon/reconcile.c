@@ -340,17 +340,19 @@ static bool netns_is_back(const struct nk_device *d)
 }
 
 /* An interface: is it the link that it was, and is there one? What was attached to one that had its name before goes with its pins. */
-static void look_for_link(struct nk_object *o, const struct nk_obs_device *obs)
+static void look_for_link(struct nk_reconcile *r, struct nk_object *o, const struct nk_obs_device *obs)
 {
 	uint32_t ifindex = obs && obs->interface ? obs->end[NK_PRIMARY].ifindex : 0;
 
 	if (o->ifindex != ifindex)
 		nk_object_begin_anew(o);
 	o->ifindex = ifindex;
-	if (ifindex) {
-		o->wait_link = false;
-		o->unpinned = false;
-	}
+	if (!ifindex)
+		return;
+	if (o->wait_link)
+		nk_object_pending(r, o, "Applying", NULL);
+	o->wait_link = false;
+	o->unpinned = false;
 }
 
 static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan)
@@ -373,7 +375,7 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		return;
 	}
 	if (o->is_interface)
-		look_for_link(o, obs);
+		look_for_link(r, o, obs);
 	if (d && !obs && o->netns_gone) {
 		if (!netns_is_back(d)) {
 			if (!o->unpinned && nk_reconcile_add(plan, NK_OP_UNPIN, NK_PHASE_DELETE, o->name, NULL) == 0) {
