@@ -48,6 +48,32 @@ def test_list_get_and_status_for_people_and_programs(rpc, document):
     assert cli("status").returncode == 0
 
 
+def test_interfaces(rpc):
+    text = json.dumps({"programs": [program("next1")],
+                       "interfaces": [{"name": "t0", "attachments": [{"name": "fw", "hook": "tcx/ingress", "program": "next1"}]}]})
+    run("tc", "qdisc", "add", "dev", "lo", "clsact")  # see test_interfaces.py
+    try:
+        missing = cli("apply", "--wait=1", "-", input=text)
+        assert missing.returncode == 3 and "interface/t0" in missing.stderr + missing.stdout and "InterfaceMissing" in missing.stderr + missing.stdout
+        run("ip", "link", "add", "t0", "type", "dummy")
+        assert cli("wait").returncode == 0
+        table = cli("list", "interfaces").stdout
+        assert "t0" in table and "Ready" in table and "t0" not in cli("list").stdout
+        assert cli("list", "--names", "interfaces").stdout.split() == ["t0"]
+        shown = cli("get", "t0")
+        assert shown.returncode == 0 and "fw" in shown.stdout and "ifindex" in shown.stdout
+        assert "fw" in cli("list", "attachments", "t0").stdout
+        assert "1: 1 ready" in cli("status").stdout
+        refused = cli("set", "t0", "mtu=1400")
+        assert refused.returncode == 2 and "apply" in refused.stderr
+        assert cli("delete", "--wait", "t0").returncode == 0
+        assert cli("get", "t0").returncode == 1 and cli("list", "interfaces", "--names").stdout == "" and link("t0")
+    finally:
+        cli("delete", "--wait", "t0")
+        run("ip", "link", "del", "t0", check=False)
+        run("tc", "qdisc", "del", "dev", "lo", "clsact")
+
+
 def test_set_delete_and_wait(rpc, netns):
     netns("web-1")
     r = cli("set", "-", input=json.dumps(pair()))

@@ -60,13 +60,12 @@ def routes(name, ns=None):
 
 
 def chain(name, hook):
-    """Programs at netkit_primary or netkit_peer of a device, as `bpftool net` shows them: in order, (prog id, link id)."""
+    """Programs at a hook of a device or interface, as `bpftool net` shows them: in order, (prog id, link id)."""
     net = json.loads(run("bpftool", "-j", "net", "show", "dev", name))
-    want = {"netkit/primary": "netkit/primary", "netkit/peer": "netkit/peer"}[hook]
     found = []
     for group in net:
         for p in group.get("tc", []):
-            if p.get("kind") == want and p.get("devname") == name:
+            if p.get("kind") == hook and p.get("devname") == name:
                 found.append((p.get("prog_id"), p.get("link_id", 0)))
     return found
 
@@ -180,13 +179,13 @@ class Rpc:
                 raise RpcError(reply["error"])
             return reply["result"]
 
-    def apply(self, devices=(), programs=(), mode="merge", wait=1000 * PATIENCE, **more):
-        return self.call("state.apply", {"document": {"programs": list(programs), "devices": list(devices)}, "mode": mode,
-                                         "wait_ms": wait, **more})
+    def apply(self, devices=(), programs=(), interfaces=(), mode="merge", wait=1000 * PATIENCE, **more):
+        return self.call("state.apply", {"document": {"programs": list(programs), "devices": list(devices),
+                                                      "interfaces": list(interfaces)}, "mode": mode, "wait_ms": wait, **more})
 
-    def converge(self, devices=(), programs=(), **more):
+    def converge(self, devices=(), programs=(), interfaces=(), **more):
         """Apply, and insist that it took effect."""
-        result = self.apply(devices, programs, **more)
+        result = self.apply(devices, programs, interfaces, **more)
         assert result["converged"], result
         return result
 
