@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 
@@ -257,11 +258,13 @@ def test_renamed(rpc, links):
         run("ip", "link", "set", "t1", "name", "t0")
         until(lambda: chain("t0", IN) and chain("t0", OUT), "the programs on what has the name now")
         until(lambda: condition(rpc, "t0")["state"] == "Ready", "its condition")
-        # Both at once, while an attachment is taken out of the document.
-        os.kill(main_pid(), 19)
+        # Both at once, while an attachment is taken out of the document: nothing but its pin tells where that is.
+        os.kill(main_pid(), signal.SIGSTOP)
         run("ip", "-batch", "-", input="link set t0 name t8\nlink set t9 name t0\n")
-        os.kill(main_pid(), 18)
-        rpc.converge(interfaces=[interface("t0", at("a", IN))])
+        params = {"document": {"interfaces": [interface("t0", at("a", IN))]}, "wait_ms": 100000}
+        rpc.raw(json.dumps({"jsonrpc": "2.0", "id": "both", "method": "state.apply", "params": params}).encode() + b"\n")
+        os.kill(main_pid(), signal.SIGCONT)
+        assert rpc.line()["result"]["converged"]
         assert len(chain("t0", IN)) == 1 and not chain("t0", OUT) and files("t0") == {"ingress:a"}
         until(lambda: not chain("t8", IN) and not chain("t8", OUT), "nothing of ours where it was")
         assert journal("NETKITD_EVENT=drift", after=after) == []
