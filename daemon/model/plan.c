@@ -177,7 +177,8 @@ __attribute__((format(printf, 2, 3))) static void append(struct text *t, const c
 		t->len = (size_t)n < t->size - t->len ? t->len + (size_t)n : t->size - 1;
 }
 
-static void append_settings(struct text *t, uint32_t what)
+/* "MTU, queue length"; `separator` comes before the first. */
+static void append_settings(struct text *t, uint32_t what, const char *separator)
 {
 	static const struct {
 		uint32_t bit;
@@ -197,7 +198,6 @@ static void append_settings(struct text *t, uint32_t what)
 		{ NK_SET_GSO_IPV4_MAX, "IPv4 GSO maximum" },
 		{ NK_SET_GRO_IPV4_MAX, "IPv4 GRO maximum" },
 	};
-	const char *separator = " ";
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (what & names[i].bit) {
@@ -249,7 +249,7 @@ char *nk_op_describe(const struct nk_op *op, char *buf, size_t size)
 		append(&t, " program %s", op->prog ? op->prog->name : "?");
 		break;
 	case NK_OP_SET:
-		append_settings(&t, op->what);
+		append_settings(&t, op->what, " ");
 		append(&t, " of ");
 		append_end(&t, op);
 		break;
@@ -283,5 +283,192 @@ char *nk_op_describe(const struct nk_op *op, char *buf, size_t size)
 		append(&t, " %s at %s of %s", op->att.name, nk_hook_name(op->hook), op->name);
 		break;
 	}
+	return buf;
+}
+
+/* ---- what was done ---- */
+
+static uint32_t area_of(const struct nk_op *op)
+{
+	switch ((enum nk_op_kind)op->kind) {
+	case NK_OP_DELETE:
+	case NK_OP_CREATE:
+		return NK_DRIFT_DEVICE;
+	case NK_OP_ATTACH:
+	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
+	case NK_OP_DETACH:
+		return NK_DRIFT_CHAIN;
+	case NK_OP_SET:
+	case NK_OP_ADDR_ADD:
+	case NK_OP_ADDR_DEL:
+	case NK_OP_ROUTE_ADD:
+	case NK_OP_ROUTE_DEL:
+		return op->end == NK_PEER ? NK_DRIFT_PEER : NK_DRIFT_PRIMARY;
+	case NK_OP_OPEN:
+		return NK_DRIFT_PRIMARY;
+	case NK_OP_CLOSE:
+	case NK_OP_INSPECT:
+	case NK_OP_UNPIN:
+	case NK_OP_LOAD:
+	case NK_OP_UNLOAD:
+		return 0;
+	}
+	return 0;
+}
+
+static bool has_op(const struct nk_op *ops, size_t n, enum nk_op_kind kind)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ops[i].kind == kind)
+			return true;
+	return false;
+}
+
+uint32_t nk_drift_areas(const struct nk_op *ops, size_t n)
+{
+	bool closes = has_op(ops, n, NK_OP_CLOSE);
+	uint32_t areas = 0;
+
+	if (has_op(ops, n, NK_OP_CREATE))
+		return NK_DRIFT_DEVICE;
+	for (size_t i = 0; i < n; i++)
+		if (ops[i].kind != NK_OP_OPEN || !closes)
+			areas |= area_of(&ops[i]);
+	return areas;
+}
+
+/* The smaller says more. 0: it follows from others, or says nothing of what was done. */
+static int weight(const struct nk_op *op, bool closes, const bool down[NK_ENDS])
+{
+	bool v6;
+
+	switch ((enum nk_op_kind)op->kind) {
+	case NK_OP_OPEN:
+		return closes ? 0 : 1;
+	case NK_OP_ATTACH:
+		return 2;
+	case NK_OP_UPDATE:
+		return 3;
+	case NK_OP_MOVE:
+		return 4;
+	case NK_OP_DETACH:
+		return 5;
+	case NK_OP_SET:
+		return op->what & NK_SET_UP ? 1 : 6;
+	case NK_OP_ADDR_DEL:
+		return 8;
+	case NK_OP_ADDR_ADD:
+		/* The kernel takes them away with the link's being up. */
+		v6 = op->addr.ip.len == 16;
+		return v6 && (down[op->end] || (closes && op->end == NK_PRIMARY)) ? 0 : 7;
+	case NK_OP_ROUTE_ADD:
+		return down[op->end] || (closes && op->end == NK_PRIMARY) ? 0 : 9;
+	case NK_OP_ROUTE_DEL:
+		return 10;
+	case NK_OP_CLOSE:
+	case NK_OP_DELETE:
+	case NK_OP_CREATE:
+	case NK_OP_INSPECT:
+	case NK_OP_UNPIN:
+	case NK_OP_LOAD:
+	case NK_OP_UNLOAD:
+		return 0;
+	}
+	return 0;
+}
+
+static void append_setting_done(struct text *t, const struct nk_op *op)
+{
+	const char *whole = op->end == NK_PEER ? "" : "device ";
+
+	if (op->what & (NK_SET_UP | NK_SET_NAME)) {
+		append(t, "%s", whole);
+		append_end(t, op);
+		append(t, " was %s", op->what & NK_SET_UP ? "taken down" : "renamed");
+		return;
+	}
+	append_settings(t, op->what, "");
+	append(t, " of ");
+	append_end(t, op);
+	append(t, " %s changed", op->what & (op->what - 1) ? "were" : "was");
+}
+
+static void append_done(struct text *t, const struct nk_op *op)
+{
+	char prefix[NK_PREFIX_STRLEN];
+
+	switch ((enum nk_op_kind)op->kind) {
+	case NK_OP_ATTACH:
+	case NK_OP_UPDATE:
+	case NK_OP_MOVE:
+	case NK_OP_DETACH:
+		append(t, "attachment %s on %s %s", op->att.name, op->name,
+		       op->kind == NK_OP_ATTACH ? "was detached" : op->kind == NK_OP_UPDATE ? "was given another program" :
+		       op->kind == NK_OP_MOVE ? "was put out of its place" : "was put back");
+		break;
+	case NK_OP_ADDR_ADD:
+	case NK_OP_ADDR_DEL:
+		append(t, "address %s on ", nk_prefix_format(&op->addr, prefix));
+		append_end(t, op);
+		append(t, " was %s", op->kind == NK_OP_ADDR_ADD ? "removed" : "added");
+		break;
+	case NK_OP_ROUTE_ADD:
+	case NK_OP_ROUTE_DEL:
+		append(t, "route");
+		append_route(t, &op->route);
+		append(t, " on ");
+		append_end(t, op);
+		append(t, " was %s", op->kind == NK_OP_ROUTE_ADD ? "removed" : "added");
+		break;
+	case NK_OP_SET:
+		append_setting_done(t, op);
+		break;
+	case NK_OP_OPEN:
+		append(t, "device %s was taken down", op->name);
+		break;
+	case NK_OP_CLOSE:
+	case NK_OP_DELETE:
+	case NK_OP_CREATE:
+	case NK_OP_INSPECT:
+	case NK_OP_UNPIN:
+	case NK_OP_LOAD:
+	case NK_OP_UNLOAD:
+		append(t, "device %s was changed", op->name);
+		break;
+	}
+}
+
+char *nk_drift_describe(const struct nk_op *ops, size_t n, const struct nk_obs_device *o, bool moved, char *buf, size_t size,
+			size_t *ret_more)
+{
+	bool closes = has_op(ops, n, NK_OP_CLOSE), down[NK_ENDS] = { !closes && has_op(ops, n, NK_OP_OPEN) };
+	struct text t = { .buf = buf, .size = size };
+	const struct nk_op *main_op = &ops[0];
+	int least = 0, things = 0;
+
+	*ret_more = 0;
+	if (has_op(ops, n, NK_OP_CREATE)) {
+		if (!o || (!o->single && !o->end[NK_PEER].ifindex && !moved))
+			append(&t, "device %s was deleted", ops[0].name);
+		else if (!o->single && (!o->end[NK_PEER].ifindex || !o->peer_in_place))
+			append(&t, "the peer of %s was moved to another namespace", ops[0].name);
+		else
+			append(&t, "device %s was made anew with other settings", ops[0].name);
+		return buf;
+	}
+	for (size_t i = 0; i < n; i++)
+		down[NK_PEER] |= ops[i].kind == NK_OP_SET && ops[i].end == NK_PEER && ops[i].what & NK_SET_UP;
+	for (size_t i = 0; i < n; i++) {
+		int w = weight(&ops[i], closes, down);
+
+		things += w > 0;
+		if (w && (!least || w < least)) {
+			least = w;
+			main_op = &ops[i];
+		}
+	}
+	append_done(&t, main_op);
+	*ret_more = things > 1 ? (size_t)things - 1 : 0;
 	return buf;
 }

@@ -66,13 +66,16 @@ enum {
 	NK_SET_GROUP = 1u << 21,       /* the mark */
 };
 
+/* For NK_OP_LOAD: it is loaded, and only its pin is gone. */
+enum { NK_LOAD_PIN = 1 };
+
 /* One operation, by value: nothing in it points into the tables of the loop. */
 struct nk_op {
 	uint8_t kind;             /* enum nk_op_kind */
 	uint8_t phase;            /* enum nk_phase */
 	uint8_t end;              /* enum nk_end_id */
 	uint8_t hook;             /* enum nk_hook */
-	uint32_t what;            /* NK_OP_SET: the settings */
+	uint32_t what;            /* NK_OP_SET: the settings; NK_OP_LOAD: NK_LOAD_PIN or 0 */
 	char name[NK_IFNAMSIZ];   /* the device; empty for LOAD and UNLOAD */
 	uint32_t ifindex;         /* of the primary, 0 if it is yet to be created */
 	uint32_t peer_ifindex;    /* in the peer's namespace, 0 likewise */
@@ -175,5 +178,25 @@ bool nk_diff_unmet(const struct nk_device *d, const struct nk_obs_device *o, con
 const char *nk_verdict_name(enum nk_verdict v);
 const char *nk_op_name(enum nk_op_kind k);
 const char *nk_phase_name(enum nk_phase p);
+
+/*
+ * The same operations read backwards: what somebody did to a device that was right, so that these became necessary. o is the device as it
+ * is now, NULL: gone.
+ */
+
+/* Where: each is broken and put back for itself. */
+enum {
+	NK_DRIFT_PEER = 1u << 0,    /* settings, addresses and routes of the peer: the container's own business as well */
+	NK_DRIFT_PRIMARY = 1u << 1, /* those of the primary */
+	NK_DRIFT_CHAIN = 1u << 2,   /* programs */
+	NK_DRIFT_DEVICE = 1u << 3,  /* the whole device, or its peer, is away */
+};
+uint32_t nk_drift_areas(const struct nk_op *ops, size_t n);
+
+/* Who did it comes behind this: "attachment fw on web-1 was detached". *ret_more: how many further differences don't follow from it.
+ * n is at least 1. A peer that isn't to be seen went with its device, unless it is known that it was `moved`. Returns buf. */
+char *nk_drift_describe(const struct nk_op *ops, size_t n, const struct nk_obs_device *o, bool moved, char *buf, size_t size,
+			size_t *ret_more);
+
 /* One line for a person: "attach acct (program acct) at netkit/peer of web-1". Returns buf. */
 char *nk_op_describe(const struct nk_op *op, char *buf, size_t size);

@@ -191,8 +191,8 @@ bool nk_device_equal(const struct nk_device *a, const struct nk_device *b)
 {
 	if (a == b)
 		return true;
-	if (a->interface != b->interface || a->mode != b->mode || a->single != b->single || a->has_headroom != b->has_headroom ||
-	    a->has_tailroom != b->has_tailroom || a->headroom != b->headroom || a->tailroom != b->tailroom ||
+	if (a->interface != b->interface || a->mode != b->mode || a->on_drift != b->on_drift || a->single != b->single ||
+	    a->has_headroom != b->has_headroom || a->has_tailroom != b->has_tailroom || a->headroom != b->headroom || a->tailroom != b->tailroom ||
 	    a->n_attachments != b->n_attachments)
 		return false;
 	for (size_t i = 0; i < NK_ENDS; i++)

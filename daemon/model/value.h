@@ -22,6 +22,8 @@
 enum nk_mode { NK_MODE_L3, NK_MODE_L2 };
 enum nk_policy { NK_POLICY_PASS, NK_POLICY_DROP };
 enum nk_scrub { NK_SCRUB_DEFAULT, NK_SCRUB_NONE };
+/* What becomes of a difference that somebody else made: it is put back, or told and left. */
+enum nk_on_drift { NK_ON_DRIFT_REPAIR, NK_ON_DRIFT_REPORT };
 enum nk_end_id { NK_PRIMARY, NK_PEER };
 #define NK_ENDS 2
 
@@ -133,6 +135,7 @@ struct nk_device {
 	atomic_uint refs;
 	bool interface; /* then it is single, and has nothing but its name and attachments */
 	uint8_t mode; /* enum nk_mode */
+	uint8_t on_drift; /* enum nk_on_drift */
 	bool single;  /* no peer */
 	bool has_headroom, has_tailroom;
 	uint16_t headroom, tailroom; /* bytes */

@@ -471,6 +471,94 @@ static void a_description_is_cut_where_the_room_ends(void **state)
 	assert_string_equal(nk_op_describe(&op, part, sizeof(part)), "set name,");
 }
 
+/* What was done to a device that was right, as the world is now. */
+static const char *done(const struct nk_device *d, struct world *w, bool moved, uint32_t areas)
+{
+	const struct nk_diff_env env = { world_prog_id, world_pin_prog, w };
+	static char text[300];
+	struct nk_plan plan = { 0 };
+	enum nk_verdict verdict;
+	size_t more;
+
+	assert_int_equal(nk_diff(d, w->exists ? &w->o : NULL, &env, &plan, &verdict), 0);
+	assert_true(plan.n > 0);
+	nk_drift_describe(plan.ops, plan.n, w->exists ? &w->o : NULL, moved, text, sizeof(text) - 20, &more);
+	if (more)
+		sprintf(text + strlen(text), " +%zu", more);
+	assert_int_equal(nk_drift_areas(plan.ops, plan.n), areas);
+	nk_plan_clear(&plan);
+	return text;
+}
+
+static void what_was_done_is_told(void **state)
+{
+	struct world w = empty_world();
+	struct nk_device *d = web();
+	struct nk_obs_end *end = w.o.end;
+
+	assert_string_equal(done(d, &w, false, NK_DRIFT_DEVICE), "device web-1 was deleted");
+	happens(d, &w, NK_VERDICT_CREATE);
+
+	end[NK_PRIMARY].up = false;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_PRIMARY), "device web-1 was taken down");
+	/* Its routes went with it. */
+	end[NK_PRIMARY].n_routes = 0;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_PRIMARY), "device web-1 was taken down");
+	happens(d, &w, NK_VERDICT_CHANGE);
+
+	end[NK_PEER].up = false;
+	end[NK_PEER].n_routes = 0;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_PEER), "the peer of web-1 was taken down");
+	happens(d, &w, NK_VERDICT_CHANGE);
+
+	strcpy(end[NK_PRIMARY].name, "other");
+	assert_string_equal(done(d, &w, false, NK_DRIFT_PRIMARY), "device web-1 was renamed");
+	happens(d, &w, NK_VERDICT_CHANGE);
+	end[NK_PRIMARY].policy = NK_POLICY_DROP;
+	end[NK_PEER].policy = NK_POLICY_DROP;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_PRIMARY), "policy, the peer's policy of web-1 were changed");
+	happens(d, &w, NK_VERDICT_CHANGE);
+
+	end[NK_PEER].n_addrs = 0;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_PEER), "address 10.0.0.2/32 on the peer of web-1 was removed +1");
+	happens(d, &w, NK_VERDICT_CHANGE);
+	end[NK_PEER].n_routes--;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_PEER), "route 0.0.0.0/0 via 10.0.0.1 on the peer of web-1 was removed");
+	happens(d, &w, NK_VERDICT_CHANGE);
+
+	w.o.chain[NK_HOOK_NETKIT_PEER].n--;
+	end[NK_PEER].n_routes--;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_CHAIN | NK_DRIFT_PEER), "attachment fw on web-1 was detached +1");
+	happens(d, &w, NK_VERDICT_CHANGE);
+	w.o.chain[NK_HOOK_NETKIT_PEER].links[0].prog_id = 77;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_CHAIN), "attachment acct on web-1 was given another program");
+	happens(d, &w, NK_VERDICT_CHANGE);
+
+	w.o.peer_in_place = false;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_DEVICE), "the peer of web-1 was moved to another namespace");
+	/* One that is not to be seen went with its device, or to where nobody looks. */
+	end[NK_PEER].ifindex = 0;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_DEVICE), "device web-1 was deleted");
+	assert_string_equal(done(d, &w, true, NK_DRIFT_DEVICE), "the peer of web-1 was moved to another namespace");
+	finish(d, &w);
+}
+
+/* That it has to be closed before the lost program comes back is our doing, and no further drift. */
+static void closing_is_not_told(void **state)
+{
+	struct world w = empty_world();
+	struct nk_device *d = build_device("web-1", "one");
+
+	build_address(d, NK_PRIMARY, "fd00::1/128");
+	build_route(d, NK_PRIMARY, "fd00::2/128", NULL, NULL);
+	build_attachment(d, "fw", "p1", NK_HOOK_NETKIT_PEER, true);
+	nk_device_normalise(d);
+	happens(d, &w, NK_VERDICT_CREATE);
+	w.o.chain[NK_HOOK_NETKIT_PEER].n = 0;
+	assert_string_equal(done(d, &w, false, NK_DRIFT_CHAIN | NK_DRIFT_PRIMARY), "attachment fw on web-1 was detached");
+	finish(d, &w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +583,8 @@ int main(void)
 		cmocka_unit_test(an_interface_is_only_attached_to),
 		cmocka_unit_test(a_device_is_no_interface),
 		cmocka_unit_test(the_order_of_phases_is_stable),
+		cmocka_unit_test(what_was_done_is_told),
+		cmocka_unit_test(closing_is_not_told),
 		cmocka_unit_test(a_description_is_cut_where_the_room_ends),
 	};
 
