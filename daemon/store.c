@@ -28,6 +28,12 @@ enum statement {
 	DELETE_PROGRAM,
 	PUT_TOMBSTONE,
 	DELETE_TOMBSTONE,
+	SET_EVENT_SEQ,
+	SET_EVENT_FROM,
+	PUT_EVENT,
+	OLD_EVENT,
+	DELETE_EVENTS,
+	EACH_EVENT,
 	STATEMENTS,
 };
 
@@ -44,6 +50,12 @@ static const char *const sql[STATEMENTS] = {
 	[DELETE_PROGRAM] = "DELETE FROM program WHERE name=?1",
 	[PUT_TOMBSTONE] = "INSERT OR IGNORE INTO tombstone(name) VALUES(?1)",
 	[DELETE_TOMBSTONE] = "DELETE FROM tombstone WHERE name=?1",
+	[SET_EVENT_SEQ] = "UPDATE meta SET value=?1 WHERE key='event_seq'",
+	[SET_EVENT_FROM] = "UPDATE meta SET value=?1 WHERE key='event_from'",
+	[PUT_EVENT] = "INSERT OR REPLACE INTO event(seq, json) VALUES(?1, ?2)",
+	[OLD_EVENT] = "SELECT seq FROM event ORDER BY seq DESC LIMIT 1 OFFSET ?1",
+	[DELETE_EVENTS] = "DELETE FROM event WHERE seq<=?1",
+	[EACH_EVENT] = "SELECT seq, json FROM event WHERE seq>?1 ORDER BY seq",
 };
 
 struct nk_store {
@@ -436,4 +448,107 @@ int nk_store_bury(struct nk_store *s, const char *const *names, size_t n)
 		return failed(s, r);
 	s->writing = false;
 	return 0;
+}
+
+/* ---- the history ---- */
+
+static int load_number(struct nk_store *s, const char *key, uint64_t *ret)
+{
+	sqlite3_stmt *stmt = NULL;
+	int code = sqlite3_prepare_v2(s->db, "SELECT value FROM meta WHERE key=?1", -1, &stmt, NULL), r;
+
+	if (code == SQLITE_OK)
+		code = sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
+	if (code == SQLITE_OK)
+		code = sqlite3_step(stmt);
+	r = code == SQLITE_DONE ? -EBADMSG : note(s, code);
+	if (r == 0)
+		*ret = (uint64_t)sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return r;
+}
+
+int nk_store_history(struct nk_store *s, uint64_t *ret_seq, uint64_t *ret_from)
+{
+	uint64_t seq = 0, from = 0;
+	int r = load_number(s, "event_seq", &seq);
+
+	if (r == 0)
+		r = load_number(s, "event_from", &from);
+	if (r < 0)
+		return r;
+	*ret_seq = seq;
+	*ret_from = from;
+	return 0;
+}
+
+/* Run a prepared statement whose first parameter is a number; *ret, if not NULL, is the number that comes out, unchanged if none does. */
+static int run_number(struct nk_store *s, enum statement which, uint64_t n, const char *text, uint64_t *ret)
+{
+	sqlite3_stmt *stmt = s->statement[which];
+	int code = sqlite3_bind_int64(stmt, 1, (sqlite3_int64)n), r;
+
+	if (code == SQLITE_OK && text)
+		code = sqlite3_bind_text(stmt, 2, text, -1, SQLITE_STATIC);
+	if (code == SQLITE_OK)
+		code = sqlite3_step(stmt);
+	if (code == SQLITE_ROW && ret)
+		*ret = (uint64_t)sqlite3_column_int64(stmt, 0);
+	r = note(s, code);
+	sqlite3_reset(stmt);
+	sqlite3_clear_bindings(stmt);
+	return r;
+}
+
+int nk_store_number_events(struct nk_store *s, uint64_t seq)
+{
+	return run_number(s, SET_EVENT_SEQ, seq, NULL, NULL);
+}
+
+/* Of a transaction that has begun. */
+static int put_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max)
+{
+	uint64_t old = 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = run_number(s, PUT_EVENT, events[i].seq, events[i].json, NULL);
+	if (r == 0)
+		r = run_number(s, OLD_EVENT, max, NULL, &old);
+	if (r == 0 && old)
+		r = run_number(s, DELETE_EVENTS, old, NULL, NULL);
+	if (r == 0 && old)
+		r = run_number(s, SET_EVENT_FROM, old + 1, NULL, NULL);
+	return r;
+}
+
+int nk_store_keep_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max)
+{
+	int code = sqlite3_exec(s->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL), r = note(s, code);
+
+	if (r == 0)
+		r = nk_store_begin(s);
+	if (r == 0) {
+		r = put_events(s, events, n, max);
+		if (r == 0)
+			r = run(s, COMMIT, NULL, NULL, NULL);
+		if (r < 0)
+			nk_store_rollback(s);
+		s->writing = false;
+	}
+	sqlite3_exec(s->db, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
+	return r;
+}
+
+int nk_store_each_event(struct nk_store *s, uint64_t since, int (*fn)(uint64_t seq, const char *json, void *arg), void *arg)
+{
+	sqlite3_stmt *stmt = s->statement[EACH_EVENT];
+	int code = sqlite3_bind_int64(stmt, 1, since > INT64_MAX ? INT64_MAX : (sqlite3_int64)since), r = note(s, code);
+
+	while (r == 0 && (code = sqlite3_step(stmt)) == SQLITE_ROW)
+		r = fn((uint64_t)sqlite3_column_int64(stmt, 0), (const char *)sqlite3_column_text(stmt, 1), arg);
+	if (r == 0)
+		r = note(s, code);
+	sqlite3_reset(stmt);
+	return r;
 }

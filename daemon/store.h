@@ -6,7 +6,8 @@
  * blocking work in the loop.
  *
  * Tables: meta(revision), program(name, source, json), device(name, source, json), interface(name, source, json), tombstone(name): devices
- * and interfaces whose deletion was accepted and has not yet been seen in the kernel, so that a crash in between leaves no orphan. PRAGMA user_version is the schema's
+ * and interfaces whose deletion was accepted and has not yet been seen in the kernel, so that a crash in between leaves no orphan;
+ * event(seq, json): what is kept of events. PRAGMA user_version is the schema's
  * version, application_id tells that the file is ours.
  */
 #include <stdbool.h>
@@ -38,5 +39,23 @@ int nk_store_commit(struct nk_store *s, uint64_t revision);
 void nk_store_rollback(struct nk_store *s);
 /* Outside of a transaction: the device is gone from the kernel. */
 int nk_store_bury(struct nk_store *s, const char *const *names, size_t n);
+/* ---- the history: events as they were sent, by their numbers (history.h) ---- */
+
+struct nk_store_event {
+	uint64_t seq;
+	char *json; /* the params of the notification */
+};
+
+/* *ret_seq: no event has a greater number; *ret_from: none is missing from here on. 0 or -errno. */
+int nk_store_history(struct nk_store *s, uint64_t *ret_seq, uint64_t *ret_from);
+/* Outside of a transaction: numbers up to seq may be in use from now on, on disk before this returns. 0 or -errno. */
+int nk_store_number_events(struct nk_store *s, uint64_t seq);
+/*
+ * Outside of a transaction: add n events, and drop the oldest beyond max. A loss of power may take that back, with all that came later
+ * but no change of the document. 0 or -errno.
+ */
+int nk_store_keep_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max);
+/* Events after `since`, the oldest first. fn ends it by not returning 0, which is then returned; or -errno. */
+int nk_store_each_event(struct nk_store *s, uint64_t since, int (*fn)(uint64_t seq, const char *json, void *arg), void *arg);
 /* SQLite's words for the last failure. */
 const char *nk_store_why(const struct nk_store *s);

@@ -37,6 +37,9 @@ static const char *const steps[] = {
 	"CREATE TABLE tombstone(name TEXT PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;",
 
 	"CREATE TABLE interface(name TEXT PRIMARY KEY NOT NULL, source TEXT NOT NULL, json TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+
+	"CREATE TABLE event(seq INTEGER PRIMARY KEY NOT NULL, json TEXT NOT NULL) STRICT;"
+	"INSERT INTO meta VALUES('event_seq', 0), ('event_from', 1);",
 };
 
 const struct nk_store_schema nk_store_schema = { .steps = steps, .n = sizeof(steps) / sizeof(steps[0]) };

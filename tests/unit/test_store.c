@@ -308,14 +308,14 @@ static void test_log_recovered(void **state)
 static const char *later_steps[16];
 
 /* Two steps more than there are. */
-static struct nk_store_schema later(const char *one, const char *other)
+static struct nk_store_schema later(const char *next_step, const char *last_step)
 {
 	int n = nk_store_schema.n;
 
 	assert_true(n + 2 <= (int)(sizeof(later_steps) / sizeof(later_steps[0])));
 	memcpy(later_steps, nk_store_schema.steps, (size_t)n * sizeof(later_steps[0]));
-	later_steps[n] = one;
-	later_steps[n + 1] = other;
+	later_steps[n] = next_step;
+	later_steps[n + 1] = last_step;
 	return (struct nk_store_schema){ .steps = later_steps, .n = n + 2 };
 }
 
@@ -339,6 +339,7 @@ static void make_oldest(void)
 static void test_the_oldest_version(void **state)
 {
 	struct nk_document *d = nk_document_new();
+	uint64_t seq = 9, from = 9;
 	struct nk_change c = { 0 };
 	struct nk_store *s;
 	char *text;
@@ -349,6 +350,9 @@ static void test_the_oldest_version(void **state)
 	assert_non_null(strstr(text, "\"name\": \"a0\""));
 	free(text);
 	s = open_store();
+	assert_int_equal(nk_store_history(s, &seq, &from), 0);
+	assert_int_equal(seq, 0);
+	assert_int_equal(from, 1);
 	put_interface(d, "{\"name\":\"eth0\"}", "", &c);
 	assert_int_equal(write_all(s, &c, 4), 0);
 	nk_store_close(s);
@@ -399,19 +403,19 @@ static void test_interfaces(void **state)
 	nk_document_free(d);
 }
 
-#define STEP2 "ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT ''"
-#define STEP3 "UPDATE device SET note='migrated'; CREATE INDEX device_note ON device(note)"
+#define NEXT_STEP "ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT ''"
+#define LAST_STEP "UPDATE device SET note='migrated'; CREATE INDEX device_note ON device(note)"
 
 static void test_migration(void **state)
 {
-	struct nk_store_schema schema = later(STEP2, STEP3), broken = later(STEP2, "UPDATE nothing SET x=1");
+	struct nk_store_schema schema = later(NEXT_STEP, LAST_STEP), broken = later(NEXT_STEP, "UPDATE nothing SET x=1");
 	char *text, newest[32];
 	struct nk_store *s = NULL;
 
 	snprintf(newest, sizeof(newest), "schema %d", schema.n);
 	make_states();
 	rewrite_first();
-	schema = later(STEP2, STEP3);
+	schema = later(NEXT_STEP, LAST_STEP);
 	assert_int_equal(nk_store_open_as(path, &schema, &s, why, sizeof(why)), 0);
 	text = contents(s);
 	assert_string_equal(text, text_first);
@@ -427,7 +431,7 @@ static void test_migration(void **state)
 
 	/* A step that fails takes the ones before it back. */
 	rewrite_first();
-	broken = later(STEP2, "UPDATE nothing SET x=1");
+	broken = later(NEXT_STEP, "UPDATE nothing SET x=1");
 	assert_int_equal(nk_store_open_as(path, &broken, &s, why, sizeof(why)), -EBADMSG);
 	assert_null(s);
 	text = reopened_contents();
@@ -436,11 +440,81 @@ static void test_migration(void **state)
 
 	/* A new file goes through the same steps. */
 	empty_directory();
-	schema = later(STEP2, STEP3);
+	schema = later(NEXT_STEP, LAST_STEP);
 	assert_int_equal(nk_store_open_as(path, &schema, &s, why, sizeof(why)), 0);
 	nk_store_close(s);
 	assert_refused(-EPROTONOSUPPORT, newest);
 	free_states();
+}
+
+/* A file of the first schema, which knew no events. */
+/* ---- events ---- */
+
+static int append_event(uint64_t seq, const char *json, void *arg)
+{
+	char *text = arg;
+
+	sprintf(text + strlen(text), "%d %s\n", (int)seq, json);
+	return strcmp(json, "\"stop\"") == 0 ? -ECANCELED : 0;
+}
+
+static const char *events_after(struct nk_store *s, uint64_t since, int expected)
+{
+	static char text[512];
+
+	text[0] = '\0';
+	assert_int_equal(nk_store_each_event(s, since, append_event, text), expected);
+	return text;
+}
+
+static void keep(struct nk_store *s, uint64_t first, size_t n, size_t max)
+{
+	struct nk_store_event events[8];
+	char texts[8][16];
+
+	for (size_t i = 0; i < n; i++) {
+		sprintf(texts[i], "\"e%d\"", (int)(first + i));
+		events[i] = (struct nk_store_event){ first + i, texts[i] };
+	}
+	assert_int_equal(nk_store_keep_events(s, events, n, max), 0);
+}
+
+static void test_events(void **state)
+{
+	struct nk_store_event stop = { 9, (char *)"\"stop\"" };
+	struct nk_store *s = open_store();
+	uint64_t seq, from;
+
+	assert_string_equal(events_after(s, 0, 0), "");
+	keep(s, 1, 3, 5);
+	assert_string_equal(events_after(s, 0, 0), "1 \"e1\"\n2 \"e2\"\n3 \"e3\"\n");
+	assert_string_equal(events_after(s, 2, 0), "3 \"e3\"\n");
+	assert_string_equal(events_after(s, UINT64_MAX, 0), "");
+	assert_int_equal(nk_store_history(s, &seq, &from), 0);
+	assert_int_equal(from, 1);
+	/* Not all numbers are kept; the oldest go, and from which on it is whole is known. */
+	keep(s, 6, 3, 5);
+	assert_string_equal(events_after(s, 0, 0), "2 \"e2\"\n3 \"e3\"\n6 \"e6\"\n7 \"e7\"\n8 \"e8\"\n");
+	assert_int_equal(nk_store_history(s, &seq, &from), 0);
+	assert_int_equal(from, 2);
+	assert_int_equal(nk_store_number_events(s, 77), 0);
+	nk_store_close(s);
+
+	s = open_store();
+	assert_int_equal(nk_store_history(s, &seq, &from), 0);
+	assert_int_equal(seq, 77);
+	assert_int_equal(from, 2);
+	assert_string_equal(events_after(s, 3, 0), "6 \"e6\"\n7 \"e7\"\n8 \"e8\"\n");
+	assert_int_equal(nk_store_keep_events(s, &stop, 1, 9), 0);
+	keep(s, 10, 1, 9);
+	assert_string_equal(events_after(s, 7, -ECANCELED), "8 \"e8\"\n9 \"stop\"\n");
+	/* And it can be read again. */
+	assert_string_equal(events_after(s, 9, 0), "10 \"e10\"\n");
+	/* Not within a change of the document. */
+	assert_int_equal(nk_store_begin(s), 0);
+	assert_true(nk_store_keep_events(s, &stop, 1, 9) < 0);
+	nk_store_rollback(s);
+	nk_store_close(s);
 }
 
 int main(void)
@@ -458,6 +532,7 @@ int main(void)
 		STORE_TEST(test_interfaces),
 		STORE_TEST(test_the_oldest_version),
 		STORE_TEST(test_migration),
+		STORE_TEST(test_events),
 	};
 
 	nk_fault_install();
