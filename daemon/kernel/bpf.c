@@ -518,6 +518,35 @@ int nk_bpf_each_interface_link(const char *dir, void (*fn)(const struct nk_inter
 	return 0;
 }
 
+static int repin_one(struct nk_bpf *b, const struct nk_pin *p)
+{
+	char pin[NK_PIN_NAME_MAX];
+	struct bpf_link_info info;
+	_close_ int link = -1;
+
+	nk_pin_link_name(p->device, p->hook, p->attachment, pin);
+	if (faccessat(b->links, pin, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	/* One that nobody holds is going, and the chain will tell. */
+	link = bpf_link_get_fd_by_id(p->link_id);
+	if (link < 0 || nk_bpf_link_info(link, &info) < 0 || !nk_bpf_is_chain_link(&info) || !nk_bpf_link_ifindex(&info))
+		return 0;
+	return nk_bpf_pin_put(link, b->links, pin);
+}
+
+int nk_bpf_repin_links(struct nk_bpf *b, const char *device)
+{
+	int result = 0;
+
+	for (const struct nk_pin *p = nk_pins_of_device(&b->pins, device); p; p = nk_pins_next(p)) {
+		int r = repin_one(b, p);
+
+		if (r < 0 && !result)
+			result = r;
+	}
+	return result;
+}
+
 /* Zero for a program that went meanwhile. */
 static void read_tag(uint32_t prog_id, uint8_t *ret)
 {

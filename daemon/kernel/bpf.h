@@ -88,6 +88,12 @@ int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const
 		  struct nk_error *err);
 /* Has the device a pinned link? */
 bool nk_bpf_has_links(const struct nk_bpf *b, const char *device);
+/*
+ * Pin again what somebody unpinned: links of the device that are still attached since another process holds them, and a program that is
+ * loaded. 0 or the first -errno.
+ */
+int nk_bpf_repin_links(struct nk_bpf *b, const char *device);
+int nk_bpf_repin_program(struct nk_bpf *b, const char *program);
 /* Remove all pins of a device that is gone; end the links of an interface, but those that are at ifindex (0: all). */
 int nk_bpf_forget_device(struct nk_bpf *b, const char *device, uint32_t ifindex);
 

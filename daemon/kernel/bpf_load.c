@@ -265,6 +265,16 @@ int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, const struct nk_bp
 	return r;
 }
 
+int nk_bpf_repin_program(struct nk_bpf *b, const char *program)
+{
+	const struct nk_bpf_loaded *l = find_loaded(b, program);
+	char pin[NK_PIN_NAME_MAX];
+
+	if (!l || is_pinned(b, program, l->state.id))
+		return 0;
+	return pin_over(l->fd, b->programs, nk_pin_encode(program, pin));
+}
+
 int nk_bpf_unload(struct nk_bpf *b, const char *program)
 {
 	struct nk_bpf_loaded *l = find_loaded(b, program);

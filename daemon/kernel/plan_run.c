@@ -290,8 +290,9 @@ static void run_program(struct nk_run *run, size_t i)
 	struct nk_failure f = {};
 	int r;
 
-	if (op->kind == NK_OP_UNLOAD) {
-		r = nk_bpf_unload(run->w->bpf, op->prog->name);
+	if (op->kind == NK_OP_UNLOAD || op->what == NK_LOAD_PIN) {
+		r = op->kind == NK_OP_UNLOAD ? nk_bpf_unload(run->w->bpf, op->prog->name)
+					     : nk_bpf_repin_program(run->w->bpf, op->prog->name);
 		if (r < 0)
 			nk_run_fail_errno(run, i, r, NULL);
 		return;
@@ -316,7 +317,9 @@ static void run_op(struct nk_run *run, size_t i)
 	}
 	switch ((enum nk_op_kind)op->kind) {
 	case NK_OP_INSPECT:
-		r = op->dev->interface ? read_tcx_chains(run, d->ifindex) : read_chains(run, d->ifindex, chains);
+		r = nk_bpf_repin_links(run->w->bpf, op->name);
+		if (!r)
+			r = op->dev->interface ? read_tcx_chains(run, d->ifindex) : read_chains(run, d->ifindex, chains);
 		if (r < 0)
 			nk_run_fail_errno(run, i, r, NULL);
 		else

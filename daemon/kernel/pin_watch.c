@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * inotify on the directories of pins (pin_watch.h).
+ */
+#include "daemon/kernel/pin_watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "daemon/kernel/cleanup.h"
+#include "daemon/kernel/pins.h"
+
+int nk_pin_watch_open(const char *dir)
+{
+	static const char *const below[] = { "links", "programs" };
+	_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
+		_free_ char *path = NULL;
+
+		if (asprintf(&path, "%s/%s", dir, below[i]) < 0)
+			return -ENOMEM;
+		if (inotify_add_watch(fd, path, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR) < 0)
+			return -errno;
+	}
+	return nk_take_fd(&fd);
+}
+
+static void tell(const struct inotify_event *e, nk_pin_watch_fn fn, void *arg)
+{
+	char device[NK_IFNAMSIZ], attachment[NK_NAME_MAX], program[NK_NAME_MAX];
+	enum nk_hook hook;
+
+	if (e->mask & IN_Q_OVERFLOW)
+		fn(false, NULL, arg);
+	else if (!e->len)
+		return;
+	/* What is there while a pin is exchanged has a name that neither takes. */
+	else if (nk_pin_link_parse(e->name, device, &hook, attachment) == 0)
+		fn(false, device, arg);
+	else if (nk_pin_decode(e->name, program, sizeof(program)) == 0)
+		fn(true, program, arg);
+}
+
+void nk_pin_watch_read(int fd, nk_pin_watch_fn fn, void *arg)
+{
+	char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n;
+
+	while ((n = read(fd, buf, sizeof(buf))) > 0) {
+		const struct inotify_event *e;
+
+		for (char *at = buf; at < buf + n; at += sizeof(*e) + e->len) {
+			e = (const struct inotify_event *)at;
+			tell(e, fn, arg);
+		}
+	}
+}
