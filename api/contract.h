@@ -115,6 +115,11 @@ struct nk_params_rebuild {
 	bool unclaimed; /* only what nobody's document names */
 };
 
+struct nk_params_subscribe {
+	bool has_since;
+	uint64_t since; /* send the kept events after this number first */
+};
+
 union nk_params {
 	struct nk_params_apply apply;
 	struct nk_params_wait wait;
@@ -122,6 +127,7 @@ union nk_params {
 	struct nk_params_device_name device_name;
 	struct nk_params_list list;
 	struct nk_params_rebuild rebuild;
+	struct nk_params_subscribe subscribe;
 };
 
 /* Decode the params of a method (json NULL: none were sent). 0; -EINVAL with err; -ENOMEM. Clear with nk_params_clear. */
@@ -214,6 +220,7 @@ struct nk_view_culprit {
 	uint32_t uid;
 	const char *comm;
 	const char *cgroup; /* last part of its path; empty: the root */
+	const char *unit;   /* the innermost service or scope of systemd's in that path; empty: none is */
 };
 
 /* What an event says beside its kind; 0 and NULL are not said. */
@@ -223,6 +230,7 @@ struct nk_view_event_detail {
 	int error;           /* positive errno */
 	const char *extack;
 	uint64_t took_us;    /* microseconds that a repair took */
+	uint32_t count;      /* how often it happened */
 	const struct nk_view_culprit *culprit; /* NULL: not known */
 };
 
@@ -275,7 +283,9 @@ struct nk_result_wait {
 };
 
 struct nk_result_subscribe {
-	uint64_t seq; /* of the newest event so far */
+	uint64_t seq;  /* of the newest event so far */
+	uint64_t from; /* with `since`: of kept events none is missing from this number on; else 0 */
+	uint64_t kept; /* with `since`: how many kept events follow */
 };
 
 /* An object that is not converged, and why. */

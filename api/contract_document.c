@@ -12,6 +12,7 @@
 
 const char *const nk_mode_names[] = {"l3", "l2", NULL};
 const char *const nk_policy_names[] = {"pass", "drop", NULL};
+static const char *const on_drift_names[] = {"repair", "report", NULL};
 const char *const nk_scrub_names[] = {"default", "none", NULL};
 const char *const nk_hook_names[] = {"netkit/primary", "netkit/peer", "tcx/ingress", "tcx/egress", NULL};
 
@@ -295,6 +296,11 @@ static const struct nk_field device_fields[] = {
 	 .text = "Room before each packet, bytes at least. Needs a kernel that can (6.14); can't be changed in place."},
 	{.name = "tailroom", .type = &nk_type_uint, NK_AT(struct nk_device, tailroom), NK_IF(struct nk_device, has_tailroom),
 	 .text = "Room behind each packet, bytes at least. Likewise."},
+	{.name = "on_drift", .type = &nk_type_enum, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(struct nk_device, on_drift),
+	 .names = on_drift_names,
+	 .text = "What becomes of what somebody else changes. `repair`: it is put back at once, and told. `report`: it is told once and "
+		 "left; the device is Degraded (`Drifted`) until somebody else puts it back, or the definition is applied again "
+		 "(also unchanged), or netkitd is reloaded or restarted. Not together with an attachment that is `required`."},
 	{.name = "peer", .type = &nk_type_object, .size = sizeof(struct nk_device), NK_UNLESS(struct nk_device, single),
 	 .table = &table_peer,
 	 .text = "The peer. Without it the device is a single one, where the kernel can make one (7.1)."},

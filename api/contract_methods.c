@@ -131,6 +131,19 @@ static const struct nk_table params_attachment_list = {
 	NK_FIELDS(attachment_list_fields),
 };
 
+static const struct nk_field subscribe_fields[] = {
+	{.name = "since", .type = &nk_type_uint, NK_AT(struct nk_params_subscribe, since), NK_IF(struct nk_params_subscribe, has_since),
+	 .text = "Send first what is kept of the events after this number, as they were sent then: those of the kinds that the journal "
+		 "has with priority notice or above, of which the last 1,000 are kept. 0: all of these. Without it, none."},
+};
+
+static const struct nk_table params_subscribe = {
+	.name = "event.subscribe.params",
+	.text = "Where to begin.",
+	.size = sizeof(struct nk_params_subscribe),
+	NK_FIELDS(subscribe_fields),
+};
+
 /* ---- results ---- */
 
 static const struct nk_field capability_item = {.type = &nk_type_object, .table = &nk_table_view_capability};
@@ -203,7 +216,12 @@ RESULT(nk_result_one, attachments, "attachment.list", "All attachments.");
 
 static const struct nk_field result_subscribe_fields[] = {
 	{.name = "seq", .type = &nk_type_uint, NK_AT(struct nk_result_subscribe, seq),
-	 .text = "Number of the newest event so far: the first that is sent has the next one."},
+	 .text = "Number of the newest event so far: those that happen from now on have greater ones."},
+	{.name = "from", .type = &nk_type_uint, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_result_subscribe, from),
+	 .text = "With `since`: of what is kept nothing is missing from this number on. Greater than `since` + 1: older ones were dropped. What "
+		 "happened in the last second before the daemon was killed, or the host lost power, may be missing as well."},
+	{.name = "kept", .type = &nk_type_uint, NK_AT(struct nk_result_subscribe, kept),
+	 .text = "How many kept events follow, before the new ones."},
 };
 RESULT(nk_result_subscribe, subscribe, "event.subscribe", "Where the subscription begins.");
 
@@ -233,8 +251,9 @@ const struct nk_method_info nk_methods[NK_METHODS] = {
 			       "The programs, with kernel ids, tags and run counts."},
 	[NK_M_ATTACHMENT_LIST] = {"attachment.list", false, &params_attachment_list, &result_attachments,
 				  "The attachments, with their places in the chains."},
-	[NK_M_EVENT_SUBSCRIBE] = {"event.subscribe", false, &params_none, &result_subscribe,
-				  "From now on send a notification `event` for each event. A client that does not read them is dropped."},
+	[NK_M_EVENT_SUBSCRIBE] = {"event.subscribe", false, &params_subscribe, &result_subscribe,
+				  "From now on send a notification `event` for each event; with `since`, also for kept ones that were before. A "
+				  "client that does not read them is dropped."},
 };
 
 int nk_method_find(const char *name)

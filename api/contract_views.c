@@ -305,7 +305,8 @@ static const struct nk_field view_culprit_fields[] = {
 	COUNT(V, pid, "Its process."),
 	COUNT(V, uid, "The user as whom it ran."),
 	WORDS(V, comm, "The name of that process."),
-	MAYBE_WORDS(V, cgroup, "Its control group, the last part of the path: systemd's unit. Absent: the root."),
+	MAYBE_WORDS(V, cgroup, "Its control group, the last part of the path. Absent: the root."),
+	MAYBE_WORDS(V, unit, "The innermost service or scope of systemd's in that path."),
 };
 #undef V
 PRIVATE(table_culprit, "culprit", struct nk_view_culprit, view_culprit_fields, "Who changed something.");
@@ -317,6 +318,7 @@ static const struct nk_field view_event_detail_fields[] = {
 	{.name = "errno", .type = &nk_type_errno, .flags = NK_OMIT_EMPTY, NK_AT(V, error), .text = "What the kernel answered."},
 	MAYBE_WORDS(V, extack, "What the kernel said about it."),
 	MAYBE_COUNT(V, took_us, "How long a repair took, microseconds."),
+	MAYBE_COUNT(V, count, "How often it happened."),
 	{.name = "culprit", .type = &nk_type_ref, .flags = NK_OMIT_EMPTY, NK_AT(V, culprit), .table = &table_culprit,
 	 .text = "Who changed it, where the kernel can tell."},
 };
@@ -326,7 +328,7 @@ TABLE(nk_table_view_event_detail, "event_detail", struct nk_view_event_detail, v
 
 #define V struct nk_view_event
 static const struct nk_field view_event_fields[] = {
-	COUNT(V, seq, "Grows by one with each event since the daemon started."),
+	COUNT(V, seq, "Grows with each event, also from one run of the daemon to the next."),
 	{.name = "time", .type = &nk_type_time, NK_AT(V, time), .text = "When it happened."},
 	WORDS(V, kind, "What happened; see the list of kinds."),
 	WORDS(V, object, "To what: `device/NAME`, `interface/NAME`, `program/NAME` or `daemon`."),

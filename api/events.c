@@ -68,7 +68,8 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"drift", "2d595b3ae3234609a081d329a3ef79e3", LOG_NOTICE,
 		"Device @NETKITD_DEVICE@ was changed by somebody else",
 		"The kernel reported that something of the device, or of what is attached to the interface, differs from the desired state, "
-		"and netkitd did not do it. The message says what, and who did it where the kernel can tell. It is being put back.",
+		"and netkitd did not do it. The message says what, and who did it where the kernel can tell: NETKITD_CULPRIT_COMM=, _PID=, "
+		"_UID=, _CGROUP= and _UNIT=. It is put back, unless its on_drift says that it is to be left.",
 		"Once is nothing to worry about. If it goes on, something else on this host manages the same device: make it leave the device "
 		"alone."},
 	[NK_EVENT_REPAIRED] = {
@@ -77,6 +78,27 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"What somebody else had changed was put back, and the kernel has confirmed it. NETKITD_TOOK_US= says how long it took, in "
 		"microseconds.",
 		"Nothing."},
+	[NK_EVENT_CONTENDED] = {
+		"contended", "aed5fd477da44c4e99f7e9ef5d087bba", LOG_WARNING,
+		"Somebody keeps changing device @NETKITD_DEVICE@",
+		"The same program has changed the device again and again, each time after netkitd had put it back. Repairs go on, but wait "
+		"with growing pauses, and are counted instead of told one by one. The device is Degraded (Contended) until it is left alone. A "
+		"device that lacks a required program is still closed at once.",
+		"Something else on this host manages the same device: the message names it. Make it leave the device alone, or take the device "
+		"out of netkitd's document."},
+	[NK_EVENT_CONTENTION_ENDED] = {
+		"contention-ended", "d7cf32dd155d470a9864355b0e0349f7", LOG_NOTICE,
+		"Device @NETKITD_DEVICE@ is left alone again",
+		"Who kept changing the device has not done so for a while. NETKITD_COUNT= says how often he did.",
+		"Nothing."},
+	[NK_EVENT_WATCHER_REMOVED] = {
+		"watcher-removed", "804ad3928b1a4b0cbe4e2ab843e0c505", LOG_WARNING,
+		"netkitd's tracing programs were taken away",
+		"The programs by which netkitd notices at once what others do, and knows who did it, were detached by closing its descriptors, as a "
+		"debugger can. The message says who did it, where the kernel can tell, and whether new ones could be put in their place; what may "
+		"have been missed meanwhile is looked for.",
+		"Find out who did that and why. If they could not be replaced, `netkitd-cli status` says why, and changes of programs are noticed "
+		"from time to time only."},
 	[NK_EVENT_PROGRAM_LOADED] = {
 		"program-loaded", "3ee6ee8bbf654396a9ed5209874cb918", LOG_INFO,
 		"Program @NETKITD_PROGRAM@ is loaded",
@@ -124,6 +146,11 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"at start, the daemon does not run.",
 		"Correct the file (`netkitd-cli schema settings` says what is allowed), then `systemctl reload-or-restart netkitd`."},
 };
+
+bool nk_event_is_kept(enum nk_event_kind kind)
+{
+	return nk_event_kinds[kind].priority <= LOG_NOTICE;
+}
 
 char *nk_event_catalog(void)
 {

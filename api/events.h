@@ -4,6 +4,7 @@
  * The kinds of events, in one place: daemon/events.c tells them to the journal and to subscribers, netkitd-contract prints the
  * journal's catalogue and the reference page from them.
  */
+#include <stdbool.h>
 
 enum nk_event_kind {
 	NK_EVENT_DAEMON_STARTED,
@@ -17,6 +18,9 @@ enum nk_event_kind {
 	NK_EVENT_DEVICE_UNCLAIMED,
 	NK_EVENT_DRIFT,
 	NK_EVENT_REPAIRED,
+	NK_EVENT_CONTENDED,
+	NK_EVENT_CONTENTION_ENDED,
+	NK_EVENT_WATCHER_REMOVED,
 	NK_EVENT_PROGRAM_LOADED,
 	NK_EVENT_PROGRAM_DEGRADED,
 	NK_EVENT_RESYNC,
@@ -26,7 +30,7 @@ enum nk_event_kind {
 	NK_EVENT_CAPABILITY_MISSING,
 	NK_EVENT_SETTINGS_REFUSED,
 };
-#define NK_EVENT_KINDS 19
+#define NK_EVENT_KINDS 22
 
 struct nk_event_info {
 	const char *kind;       /* on the socket: "device-ready" */
@@ -36,6 +40,9 @@ struct nk_event_info {
 	const char *meaning;    /* what it means */
 	const char *action;     /* what to do */
 };
+
+/* Is it one of those that the history keeps? Those of notice and above: what a person looks for afterwards. */
+bool nk_event_is_kept(enum nk_event_kind kind);
 
 extern const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS];
 

@@ -38,8 +38,9 @@ enum nk_watch_what {
 	NK_WATCH_ADDR_DELETED,
 	NK_WATCH_ROUTE_ADDED,
 	NK_WATCH_ROUTE_DELETED,
+	NK_WATCH_WATCHER_REMOVED, /* one of the watcher's own links was closed */
 };
-#define NK_WATCH_WHATS 14
+#define NK_WATCH_WHATS 15
 
 /* Who did something, or was about to. */
 struct nk_culprit {
@@ -47,8 +48,9 @@ struct nk_culprit {
 	__u32 what;      /* enum nk_watch_what */
 	__u32 pid;       /* thread group */
 	__u32 uid;
-	char comm[16];
+	char comm[16];   /* empty: not known */
 	char cgroup[64]; /* last part of its path in cgroup2; empty: the root */
+	char unit[96];   /* the innermost part of that path that is a service or scope of systemd's; empty: none is */
 };
 
 /*

@@ -15,6 +15,7 @@
 #define BPF_FS_MAGIC 0xcafe4a11
 #define CAP_NET_ADMIN_BIT 12
 #define PF_WQ_WORKER 0x20
+#define CGROUP_DEPTH 8 /* parts of a path that are looked through for a unit */
 #define UNMOUNT_NS 10000000000ull /* how long after an unmount of bpffs links are released because of it */
 
 struct ns_common {
@@ -74,7 +75,12 @@ typedef struct {
 	__u64 val;
 } kernel_cap_t;
 
+typedef struct {
+	__u32 val;
+} kuid_t;
+
 struct cred {
+	kuid_t uid;
 	kernel_cap_t cap_effective;
 	struct user_namespace *user_ns;
 } __attribute__((preserve_access_index));
@@ -83,7 +89,12 @@ struct kernfs_node {
 	const char *name;
 } __attribute__((preserve_access_index));
 
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+} __attribute__((preserve_access_index));
+
 struct cgroup {
+	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
 } __attribute__((preserve_access_index));
 
@@ -98,6 +109,10 @@ struct nsproxy {
 struct task_struct {
 	unsigned int flags;
 	struct nsproxy *nsproxy;
+	unsigned int ptrace;
+	int tgid;
+	char comm[16];
+	struct task_struct *parent; /* of one that is traced: who traces it */
 	const struct cred *cred;
 	struct css_set *cgroups;
 } __attribute__((preserve_access_index));
@@ -131,17 +146,47 @@ struct {
 	__type(value, struct nk_culprit);
 } suspects SEC(".maps");
 
-static __always_inline void describe_current(struct nk_culprit *c, __u32 what)
+/* Is this, of len bytes with the closing NUL, a service or a scope? */
+static __always_inline int is_unit(const char *name, long len)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	char tail[9] = "";
 
+	if (len > 9 && !bpf_probe_read_kernel(tail, 8, name + len - 9) && !__builtin_memcmp(tail, ".service", 8))
+		return 1;
+	return len > 7 && !bpf_probe_read_kernel(tail, 6, name + len - 7) && !__builtin_memcmp(tail, ".scope", 6);
+}
+
+/* The control group of a process in the unified hierarchy, and the unit that it belongs to. */
+static __always_inline void describe_cgroup(struct nk_culprit *c, struct task_struct *task)
+{
+	struct cgroup *group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+
+	bpf_probe_read_kernel_str(c->cgroup, sizeof(c->cgroup), BPF_CORE_READ(group, kn, name));
+	for (int i = 0; i < CGROUP_DEPTH && group; i++) {
+		const char *name = BPF_CORE_READ(group, kn, name);
+		struct cgroup_subsys_state *up = BPF_CORE_READ(group, self.parent);
+
+		if (is_unit(name, bpf_probe_read_kernel_str(c->unit, sizeof(c->unit), name)))
+			return;
+		group = up ? (void *)up - bpf_core_field_offset(struct cgroup, self) : NULL;
+	}
+	c->unit[0] = '\0';
+}
+
+static __always_inline void describe_task(struct nk_culprit *c, struct task_struct *task, __u32 what)
+{
 	__builtin_memset(c, 0, sizeof(*c));
 	c->time_ns = bpf_ktime_get_ns();
 	c->what = what;
-	c->pid = bpf_get_current_pid_tgid() >> 32;
-	c->uid = bpf_get_current_uid_gid();
-	bpf_get_current_comm(c->comm, sizeof(c->comm));
-	bpf_probe_read_kernel_str(c->cgroup, sizeof(c->cgroup), BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, name));
+	c->pid = BPF_CORE_READ(task, tgid);
+	c->uid = BPF_CORE_READ(task, cred, uid.val);
+	bpf_probe_read_kernel_str(c->comm, sizeof(c->comm), &task->comm);
+	describe_cgroup(c, task);
+}
+
+static __always_inline void describe_current(struct nk_culprit *c, __u32 what)
+{
+	describe_task(c, (struct task_struct *)bpf_get_current_task(), what);
 }
 
 static __always_inline void suspect_number(__u32 netns, __u32 by, __u64 number, const struct nk_culprit *c)
@@ -249,12 +294,21 @@ static __always_inline void read_request(const struct nlmsghdr *h, int what, str
 	}
 }
 
+static __always_inline __u32 port_of(struct sk_buff *skb)
+{
+	__u32 port = 0;
+
+	bpf_probe_read_kernel(&port, sizeof(port),
+			      (char *)skb + bpf_core_field_offset(skb->cb) + bpf_core_field_offset(struct netlink_skb_parms, portid));
+	return port;
+}
+
 SEC("fentry/rtnetlink_rcv_msg")
 int BPF_PROG(rtnetlink_entry, struct sk_buff *skb, struct nlmsghdr *h)
 {
 	int what = what_of(BPF_CORE_READ(h, nlmsg_type));
 	struct net *net = BPF_CORE_READ(skb, sk, __sk_common.skc_net.net);
-	__u32 netns = BPF_CORE_READ(net, ns.inum), port = 0;
+	__u32 netns = BPF_CORE_READ(net, ns.inum), port = port_of(skb);
 	struct nk_culprit c;
 	struct request r;
 
@@ -266,21 +320,38 @@ int BPF_PROG(rtnetlink_entry, struct sk_buff *skb, struct nlmsghdr *h)
 		suspect_number(netns, NK_SUSPECT_BY_IFINDEX, r.ifindex, &c);
 	else if (r.named)
 		suspect_name(netns, (const char *)h + r.named, &c);
-	bpf_probe_read_kernel(&port, sizeof(port),
-			      (char *)skb + bpf_core_field_offset(skb->cb) + bpf_core_field_offset(struct netlink_skb_parms, portid));
 	if (port)
 		suspect_number(netns, NK_SUSPECT_BY_PORT, port, &c);
 	return 0;
 }
 
+/* A request that was refused is not why something changes later. */
+static __always_inline void forget_request(struct sk_buff *skb, struct nlmsghdr *h, int what)
+{
+	struct nk_suspect_key key = { .netns = BPF_CORE_READ(skb, sk, __sk_common.skc_net.net, ns.inum), .by = NK_SUSPECT_BY_IFINDEX };
+	struct request r;
+
+	read_request(h, what, &r);
+	key.number = r.ifindex;
+	if (r.ifindex)
+		bpf_map_delete_elem(&suspects, &key);
+	key.by = NK_SUSPECT_BY_PORT;
+	key.number = port_of(skb);
+	if (key.number)
+		bpf_map_delete_elem(&suspects, &key);
+}
+
 SEC("fexit/rtnetlink_rcv_msg")
 int BPF_PROG(rtnetlink_exit, struct sk_buff *skb, struct nlmsghdr *h, void *extack, int ret)
 {
+	int what = what_of(BPF_CORE_READ(h, nlmsg_type));
 	struct nk_watch_record *record;
 	struct request r;
 
+	if (ret && what >= 0 && !is_own() && may_change(BPF_CORE_READ(skb, sk, __sk_common.skc_net.net)))
+		forget_request(skb, h, what);
 	/* One that was made just now is nobody's yet. */
-	if (ret || what_of(BPF_CORE_READ(h, nlmsg_type)) != NK_WATCH_DEVICE_SET || BPF_CORE_READ(h, nlmsg_flags) & NLM_F_EXCL || is_own())
+	if (ret || what != NK_WATCH_DEVICE_SET || BPF_CORE_READ(h, nlmsg_flags) & NLM_F_EXCL || is_own())
 		return 0;
 	read_request(h, NK_WATCH_DEVICE_SET, &r);
 	if (!r.silent || !(r.ifindex || r.named))

@@ -28,6 +28,17 @@ const volatile __u32 own_netns = 0;
 /* Records that found no room: the daemon then reads all chains anew. */
 __u64 lost = 0;
 
+/* The daemon takes the watcher down itself. */
+__u32 closing = 0;
+
+/* Ids of the links of these programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u8);
+} own_links SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
@@ -288,6 +299,37 @@ int BPF_PROG(tcx_prog_detached, const union bpf_attr *attr, struct bpf_prog *pro
 {
 	if (!ret)
 		tcx_report(NK_WATCH_PROG_DETACHED, BPF_PROBE_READ(attr, target_ifindex));
+	return 0;
+}
+
+/*
+ * The watcher watches itself: its links are held by descriptors of the daemon, which a debugger can make it close. The one that is attached
+ * here sees its own release as well.
+ */
+SEC("fentry/bpf_tracing_link_release")
+int BPF_PROG(own_link_release, struct bpf_link *link)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u32 id = BPF_CORE_READ(link, id);
+	struct nk_watch_record *r;
+
+	if (closing || !bpf_map_lookup_elem(&own_links, &id))
+		return 0;
+	r = reserve();
+	if (!r)
+		return 0;
+	/* It is always the daemon that closes them: what counts is who traces it. */
+	if (BPF_CORE_READ(task, ptrace)) {
+		describe_task(&r->who, BPF_CORE_READ(task, parent), NK_WATCH_WATCHER_REMOVED);
+	} else {
+		__builtin_memset(&r->who, 0, sizeof(r->who));
+		r->who.what = NK_WATCH_WATCHER_REMOVED;
+	}
+	r->ifindex = 0;
+	r->link_id = id;
+	r->netns = 0;
+	r->name[0] = '\0';
+	bpf_ringbuf_submit(r, 0);
 	return 0;
 }
 

@@ -243,6 +243,40 @@ static void put_program(struct attempt *a, struct nk_program *p, size_t i)
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 }
 
+/* A step that leaves the document as it is: d, or nothing, before and after. */
+static int add_step(struct attempt *a, const char *name, const struct nk_device *d, size_t i)
+{
+	struct nk_change_item *items = reallocarray(a->change.items, a->change.n + 1, sizeof(*items));
+	const char *source = d ? nk_document_device_source(a->m->doc, name) : NULL;
+
+	if (!items)
+		return -ENOMEM;
+	a->change.items = items;
+	a->change.room = a->change.n + 1;
+	items[a->change.n] = (struct nk_change_item){
+		.pointer_index = i,
+		.dev_prev = nk_device_ref(d),
+		.dev_next = nk_device_ref(d),
+		.src_prev = source ? strdup(source) : NULL,
+		.src_next = source ? strdup(source) : NULL,
+	};
+	strncpy(items[a->change.n].name, name, NK_IFNAMSIZ - 1);
+	a->change.n++;
+	return source && (!items[a->change.n - 1].src_prev || !items[a->change.n - 1].src_next) ? -ENOMEM : 0;
+}
+
+/* The definition of a device that somebody changed, and that was left so, comes again: it is to be put back. */
+static void put_again(struct attempt *a, const char *name, const struct nk_device *d, size_t i)
+{
+	if (strcmp(nk_document_device_source(a->m->doc, name), a->source) != 0 || !nk_reconcile_left(a->m->reconcile, name)) {
+		a->sum.unchanged++;
+		return;
+	}
+	a->sum.change++;
+	if (add_step(a, name, d, i) < 0)
+		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
+}
+
 static void put_device(struct attempt *a, struct nk_device *d, size_t i)
 {
 	const char *name = nk_device_name(d);
@@ -250,7 +284,7 @@ static void put_device(struct attempt *a, struct nk_device *d, size_t i)
 
 	accept_netns(a, d, old, i);
 	if (old && nk_device_equal(old, d)) {
-		a->sum.unchanged++;
+		put_again(a, name, old, i);
 		return;
 	}
 	check_source(a, nk_device_noun(d->interface), list_of(d), name, nk_document_device_source(a->m->doc, name), i);
@@ -269,18 +303,9 @@ static void put_device(struct attempt *a, struct nk_device *d, size_t i)
 /* A marked device that nobody's document names: a step without objects, which leaves a tombstone. */
 static int remove_unclaimed(struct attempt *a, const char *name)
 {
-	struct nk_change_item *items = reallocarray(a->change.items, a->change.n + 1, sizeof(*items));
-
-	if (!items)
-		return -ENOMEM;
-	a->change.items = items;
-	a->change.room = a->change.n + 1;
-	items[a->change.n] = (struct nk_change_item){ .pointer_index = SIZE_MAX };
-	strncpy(items[a->change.n].name, name, NK_IFNAMSIZ - 1);
-	a->change.n++;
 	a->sum.remove++;
 	a->m->collect = true;
-	return 0;
+	return add_step(a, name, NULL, SIZE_MAX);
 }
 
 static void remove_device(struct attempt *a, const char *name)

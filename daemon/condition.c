@@ -66,6 +66,7 @@ void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *
 		nk_event(r->o.events, NK_EVENT_DEVICE_RELEASED, &f, "device %s: %s", o->name, message);
 	o->ready_as = nk_device_unref(o->ready_as);
 	o->drifting = false;
+	nk_object_forgive(o);
 }
 
 void nk_object_begin_anew(struct nk_object *o)
@@ -76,6 +77,7 @@ void nk_object_begin_anew(struct nk_object *o)
 	o->futile = 0;
 	free(o->culprit);
 	o->culprit = NULL;
+	nk_object_forgive(o);
 }
 
 void nk_object_absent(struct nk_reconcile *r, struct nk_object *o)
@@ -87,21 +89,9 @@ void nk_object_absent(struct nk_reconcile *r, struct nk_object *o)
 	nk_object_pending(r, o, "InterfaceMissing", "no link of somebody else has this name; one that gets it is taken care of");
 }
 
-/* "ip deleted a link (pid 812, uid 0, session-3.scope)"; NULL: nobody knows who. */
-static const char *culprit_text(const struct nk_culprit *c, char *text, size_t size)
-{
-	if (!c)
-		return "it was changed by somebody else";
-	snprintf(text, size, "%s %s (pid %u, uid %u%s%s)", c->comm, nk_culprit_did(c), c->pid, c->uid, c->cgroup[0] ? ", " : "", c->cgroup);
-	return text;
-}
-
 /* As d says: what was drift is repaired, and what differs from now on is drift. changed: so is its condition. */
 static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, bool changed)
 {
-	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
-	char who[160];
-
 	nk_object_wait_netns(r, o, false);
 	o->futile = 0;
 	o->races = 0;
@@ -110,19 +100,8 @@ static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_
 	o->unpinned = false;
 	if (changed || o->drifting)
 		o->right_since_us = nk_now_us();
-	if (o->drifting) {
-		f.took_us = o->noticed_us ? nk_now_us() - o->noticed_us : 0;
-		o->repairs++;
-		r->repairs++;
-		f.culprit = o->culprit;
-		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "%s %s: put right after %" PRIu64 ".%03" PRIu64 " ms%s%s",
-			 nk_device_noun(o->is_interface), o->name, f.took_us / 1000, f.took_us % 1000, o->culprit ? "; " : "",
-			 o->culprit ? culprit_text(o->culprit, who, sizeof(who)) : "");
-	}
-	o->drifting = false;
-	o->noticed_us = 0;
-	free(o->culprit);
-	o->culprit = NULL;
+	nk_object_undrifted(r, o);
+	o->program_changed = false;
 	if (o->ready_as != d) {
 		nk_device_unref(o->ready_as);
 		o->ready_as = nk_device_ref(d);
@@ -132,11 +111,15 @@ static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_
 void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d)
 {
 	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
-	bool drifted = o->drifting, changed;
+	bool drifted = o->drifting || o->left, changed;
 
 	nk_work_not_later(r->work, o);
 	o->retries = 0;
 	o->wait_anchor = false;
+	if (nk_object_contended(r, o)) {
+		settle(r, o, d, false);
+		return;
+	}
 	changed = nk_object_set(r->devices, o, NK_STATE_READY, NULL, NULL, 0, NULL);
 	settle(r, o, d, changed);
 	if (changed && !drifted)
@@ -156,25 +139,6 @@ void nk_object_anchorless(struct nk_reconcile *r, struct nk_object *o, const str
 	o->wait_anchor = true;
 	if (ask_again)
 		nk_work_back_off(r->work, o);
-}
-
-/* What is wrong with it, in the words of the operations that will put it right. */
-void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n)
-{
-	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
-	char text[512], one[160], who[160];
-	size_t len = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; i < n && i < 3; i++) {
-		nk_op_describe(&ops[i], one, sizeof(one));
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", i ? ", " : "", one);
-	}
-	if (n > 3)
-		snprintf(text + len, sizeof(text) - len, " and %zu more", n - 3);
-	o->drifting = true;
-	f.culprit = o->culprit;
-	nk_event(r->o.events, NK_EVENT_DRIFT, &f, "%s %s: %s; to be done: %s", nk_device_noun(o->is_interface), o->name, culprit_text(o->culprit, who, sizeof(who)), text);
 }
 
 /* ---- to look at ---- */
@@ -212,7 +176,7 @@ static bool is_settled(const struct nk_object *o)
 	case NK_STATE_PENDING:
 		return o->wait_netns || o->wait_link;
 	case NK_STATE_DEGRADED:
-		return !o->retrying || o->wait_name || o->wait_anchor || o->retries >= PATIENCE;
+		return !o->retrying || o->wait_name || o->wait_anchor || o->contended || o->retries >= PATIENCE;
 	}
 	return true;
 }
@@ -232,6 +196,13 @@ uint64_t nk_reconcile_device_repairs(const struct nk_reconcile *r, const char *n
 	const struct nk_object *o = nk_objects_find(r->devices, name);
 
 	return o ? o->repairs : 0;
+}
+
+bool nk_reconcile_left(const struct nk_reconcile *r, const char *name)
+{
+	const struct nk_object *o = nk_objects_find(r->devices, name);
+
+	return o && o->left;
 }
 
 uint32_t nk_reconcile_program_id(const struct nk_reconcile *r, const char *name, const char **ret_tag)

@@ -18,26 +18,33 @@
 #include <unistd.h>
 
 #include "api/contract.h"
+#include "daemon/history.h"
 #include "daemon/object.h"
 #include "daemon/rpc.h"
 
 #define PRIORITY_MAX LOG_INFO /* what is less important goes to subscribers only */
-#define N_FIELDS 14
+#define N_FIELDS 16
 
 struct nk_events {
 	uint64_t seq;
+	struct nk_history *history; /* owned */
 	bool to_stderr;
 	struct nk_peer **subscribers; /* references */
 	size_t n, room;
 };
 
-struct nk_events *nk_events_new(void)
+int nk_events_new(struct event_base *base, struct nk_store *store, struct nk_events **ret)
 {
 	struct nk_events *e = calloc(1, sizeof(*e));
+	int r = e ? nk_history_new(base, store, &e->seq, &e->history) : -ENOMEM;
 
-	if (e)
-		e->to_stderr = !getenv("JOURNAL_STREAM");
-	return e;
+	if (r < 0) {
+		free(e);
+		return r;
+	}
+	e->to_stderr = !getenv("JOURNAL_STREAM");
+	*ret = e;
+	return 0;
 }
 
 struct nk_events *nk_events_free(struct nk_events *e)
@@ -47,6 +54,7 @@ struct nk_events *nk_events_free(struct nk_events *e)
 	for (size_t i = 0; i < e->n; i++)
 		nk_peer_unref(e->subscribers[i]);
 	free(e->subscribers);
+	nk_history_free(e->history, e->seq);
 	free(e);
 	return NULL;
 }
@@ -103,32 +111,36 @@ static void to_journal(const struct nk_event_info *info, const struct nk_event_f
 		add(&en, "NETKITD_EXTACK=%s", f->extack);
 	if (f->took_us)
 		add(&en, "NETKITD_TOOK_US=%" PRIu64, f->took_us);
+	if (f->count)
+		add(&en, "NETKITD_COUNT=%u", f->count);
 	if (f->culprit) {
 		add(&en, "NETKITD_CULPRIT_PID=%u", f->culprit->pid);
 		add(&en, "NETKITD_CULPRIT_COMM=%s", f->culprit->comm);
 		add(&en, "NETKITD_CULPRIT_UID=%u", f->culprit->uid);
 		add(&en, "NETKITD_CULPRIT_CGROUP=%s", f->culprit->cgroup);
+		if (f->culprit->unit[0])
+			add(&en, "NETKITD_CULPRIT_UNIT=%s", f->culprit->unit);
 	}
 	sd_journal_sendv(en.iov, en.n);
 	free(text);
 }
 
-static void to_subscribers(struct nk_events *e, const struct nk_event_info *info, const struct nk_event_fields *f, const char *message)
+/* The params of its notification: new reference, NULL without memory. */
+static json_t *encode(const struct nk_events *e, const struct nk_event_info *info, const struct nk_event_fields *f, const char *message)
 {
 	char object[NK_NAME_MAX + 16];
 	struct nk_view_event_detail detail = { .message = message,
 					       .revision = f->revision,
 					       .error = f->error,
 					       .extack = f->extack,
-					       .took_us = f->took_us };
+					       .took_us = f->took_us,
+					       .count = f->count };
 	struct nk_view_culprit culprit;
 	struct nk_view_event view = { .seq = e->seq, .time = nk_wall_us(), .kind = info->kind, .object = object, .detail = &detail };
-	json_t *params;
-	char *line;
 
 	if (f->culprit) {
 		culprit = (struct nk_view_culprit){ .pid = f->culprit->pid, .uid = f->culprit->uid, .comm = f->culprit->comm,
-						    .cgroup = f->culprit->cgroup };
+						    .cgroup = f->culprit->cgroup, .unit = f->culprit->unit };
 		detail.culprit = &culprit;
 	}
 	if (f->device)
@@ -137,9 +149,13 @@ static void to_subscribers(struct nk_events *e, const struct nk_event_info *info
 		snprintf(object, sizeof(object), "program/%s", f->program);
 	else
 		snprintf(object, sizeof(object), "daemon");
-	params = nk_table_encode(&nk_table_view_event, &view);
-	line = params ? nk_rpc_notification("event", params) : NULL;
-	json_decref(params);
+	return nk_table_encode(&nk_table_view_event, &view);
+}
+
+static void to_subscribers(struct nk_events *e, json_t *params)
+{
+	char *line = nk_rpc_notification("event", params);
+
 	if (!line)
 		return;
 	/* A peer that is dropped for its backlog unsubscribes itself meanwhile: go from the end. */
@@ -153,11 +169,13 @@ static void to_subscribers(struct nk_events *e, const struct nk_event_info *info
 void nk_event(struct nk_events *e, enum nk_event_kind kind, const struct nk_event_fields *f, const char *format, ...)
 {
 	const struct nk_event_info *info = &nk_event_kinds[kind];
-	char *message = NULL;
+	char *message = NULL, *text;
+	json_t *params;
 	va_list ap;
 	int n;
 
 	e->seq++;
+	nk_history_number(e->history, e->seq);
 	if (info->priority > PRIORITY_MAX && !e->n)
 		return;
 	va_start(ap, format);
@@ -170,8 +188,13 @@ void nk_event(struct nk_events *e, enum nk_event_kind kind, const struct nk_even
 		if (e->to_stderr)
 			fprintf(stderr, "netkitd: %s\n", message);
 	}
-	if (e->n)
-		to_subscribers(e, info, f, message);
+	params = e->n || nk_event_is_kept(kind) ? encode(e, info, f, message) : NULL;
+	if (params && e->n)
+		to_subscribers(e, params);
+	text = params && nk_event_is_kept(kind) ? json_dumps(params, JSON_COMPACT) : NULL;
+	if (text)
+		nk_history_keep(e->history, e->seq, text);
+	json_decref(params);
 	free(message);
 }
 
@@ -208,6 +231,59 @@ void nk_events_unsubscribe(struct nk_events *e, struct nk_peer *p)
 size_t nk_events_n_subscribers(const struct nk_events *e)
 {
 	return e->n;
+}
+
+/* Kept events for one subscriber: their number, and the lines. */
+struct replay {
+	char **lines;
+	size_t n, room;
+};
+
+static int collect(uint64_t seq, const char *json, void *arg)
+{
+	struct replay *to = arg;
+
+	(void)seq;
+	if (to->n == to->room) {
+		size_t room = to->room ? to->room * 2 : 64;
+		char **more = reallocarray(to->lines, room, sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		to->lines = more;
+		to->room = room;
+	}
+	/* As nk_rpc_notification would have it, of text that is JSON already. */
+	if (asprintf(&to->lines[to->n], "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":%s}", json) < 0)
+		return -ENOMEM;
+	to->n++;
+	return 0;
+}
+
+int nk_events_kept(struct nk_events *e, uint64_t since, char ***ret, size_t *ret_n, uint64_t *ret_from)
+{
+	struct replay to = { 0 };
+	int r = nk_history_each(e->history, since, collect, &to, ret_from);
+
+	if (r < 0) {
+		nk_events_free_kept(to.lines, to.n);
+		return r;
+	}
+	*ret = to.lines;
+	*ret_n = to.n;
+	return 0;
+}
+
+void nk_events_free_kept(char **lines, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(lines[i]);
+	free(lines);
+}
+
+const char *nk_events_unwritten(const struct nk_events *e)
+{
+	return nk_history_why(e->history);
 }
 
 uint64_t nk_events_seq(const struct nk_events *e)

@@ -205,14 +205,6 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 		return r;
 	nk_rtnl_netns(m->queries, &dev, &ino);
 	m->netns_ino = (uint32_t)ino;
-	r = nk_watch_open(m->netns_ino, nk_manager_watch_told, m, &m->watch, m->watch_why, sizeof(m->watch_why));
-	if (r < 0) {
-		struct nk_event_fields f = { .error = -r };
-
-		m->watch = NULL;
-		nk_event(m->events, NK_EVENT_CAPABILITY_MISSING, &f,
-			 "changes of programs by others are noticed only every %u s: %s", m->settings.poll_s, m->watch_why);
-	}
 	return open_mounts(m);
 }
 
@@ -266,7 +258,6 @@ static int add_event(struct nk_manager *m, struct event **ret, int fd, short wha
 static int open_events(struct nk_manager *m)
 {
 	static const int signals[] = { SIGHUP, SIGTERM, SIGINT };
-	struct timeval poll = { .tv_sec = (time_t)m->settings.poll_s };
 	struct timeval dog;
 	uint64_t dog_us = 0;
 	int r;
@@ -278,13 +269,10 @@ static int open_events(struct nk_manager *m)
 		r = add_event(m, &m->on_mounts, m->mounts_fd, EV_READ | EV_PERSIST, nk_manager_on_mounts);
 	if (r == 0)
 		r = add_event(m, &m->on_run, -1, 0, on_run);
-	if (r == 0 && m->watch)
-		r = add_event(m, &m->on_watch, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, nk_manager_on_watch);
-	if (r == 0 && !m->watch) {
-		r = add_event(m, &m->on_poll, -1, EV_PERSIST, nk_manager_on_poll);
-		if (r == 0)
-			event_add(m->on_poll, &poll);
-	}
+	if (r == 0)
+		r = nk_manager_open_watch(m);
+	if (r == 0)
+		r = nk_manager_open_pins(m);
 	for (size_t i = 0; r == 0 && i < 3; i++) {
 		m->on_signal[i] = evsignal_new(m->base, signals[i], on_signal, m);
 		r = m->on_signal[i] && event_add(m->on_signal[i], NULL) == 0 ? 0 : -ENOMEM;
@@ -360,7 +348,7 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 	if (!m)
 		return -ENOMEM;
 	m->settings_path = settings_path;
-	m->mounts_fd = m->mountinfo_fd = m->listen_fd = -1;
+	m->mounts_fd = m->mountinfo_fd = m->listen_fd = m->pins_fd = -1;
 	m->collect = true;
 	m->started_us = nk_now_us();
 	TAILQ_INIT(&m->pending);
@@ -379,14 +367,19 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 	r = -ENOMEM;
 	m->base = event_base_new();
 	m->doc = nk_document_new();
-	m->events = nk_events_new();
-	if (!m->base || !m->doc || !m->events)
+	if (!m->base || !m->doc)
 		goto fail;
 	event_base_priority_init(m->base, 3);
-	tell_missing(m);
 	r = load_document(m, err);
-	if (r == 0)
-		r = open_kernel_side(m, err);
+	if (r == 0) {
+		r = nk_events_new(m->base, m->store, &m->events);
+		if (r < 0)
+			nk_error_set(err, NK_E_INTERNAL, "reading the history of events: %s", nk_store_why(m->store));
+	}
+	if (r < 0)
+		goto fail;
+	tell_missing(m);
+	r = open_kernel_side(m, err);
 	if (r == 0)
 		r = open_events(m);
 	if (r == 0)
@@ -423,7 +416,7 @@ static void free_event(struct event *e)
 struct nk_manager *nk_manager_free(struct nk_manager *m)
 {
 	struct event *events[] = { m->on_monitor, m->on_watch, m->on_executor, m->on_run, m->on_mounts,
-				   m->on_poll, m->on_watchdog, m->on_signal[0], m->on_signal[1], m->on_signal[2] };
+				   m->on_poll, m->on_pins, m->on_pins_late, m->on_watchdog, m->on_signal[0], m->on_signal[1], m->on_signal[2] };
 
 	if (m->executor)
 		nk_executor_cancel(m->executor);
@@ -437,13 +430,15 @@ struct nk_manager *nk_manager_free(struct nk_manager *m)
 	nk_monitor_close(m->monitor);
 	nk_rtnl_close(m->queries);
 	nk_cache_free(m->cache);
-	nk_store_close(m->store);
 	nk_events_free(m->events);
+	nk_store_close(m->store);
 	nk_document_free(m->doc);
 	if (m->mounts_fd >= 0)
 		close(m->mounts_fd);
 	if (m->mountinfo_fd >= 0)
 		close(m->mountinfo_fd);
+	if (m->pins_fd >= 0)
+		close(m->pins_fd);
 	if (m->base)
 		event_base_free(m->base);
 	for (size_t i = 0; i < m->n_refused; i++) {

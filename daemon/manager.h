@@ -2,7 +2,8 @@
 #pragma once
 /*
  * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server, rpc. It
- * wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel tells), change.c
+ * wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel tells), watching.c (the
+ * watcher's life), change.c
  * (requests that change, and the commit), wait.c (requests that wait), methods.c (requests that look) and statedir.c (files under
  * state.d); only these and main include this header.
  */
@@ -70,6 +71,8 @@ struct nk_manager {
 	struct nk_rtnl *queries;     /* for what a request has to ask the kernel: never a dump */
 	struct nk_watch *watch;      /* NULL: chains are read from time to time */
 	char watch_why[200];         /* why there is no watcher */
+	struct nk_culprit watch_gone; /* who took it away; `what` is 0: nobody did */
+	uint64_t watch_tried_us;     /* monotonic: when it was replaced last; 0: never */
 	uint32_t netns_ino;          /* of the daemon's network namespace, as the watcher names it */
 	const struct nlmsghdr *event; /* the one that is being taken in, or NULL; borrowed */
 	int32_t event_nsid;          /* where it comes from */
@@ -80,7 +83,9 @@ struct nk_manager {
 	struct nk_rpc *rpc;
 
 	struct event *on_monitor, *on_watch, *on_executor, *on_run, *on_mounts, *on_poll, *on_watchdog;
+	struct event *on_pins, *on_pins_late;
 	struct event *on_signal[3];
+	int pins_fd;                 /* tells of pins that are removed; -1: nothing does */
 	int mounts_fd;               /* an epoll descriptor on /proc/self/mountinfo: the table of mounts changed */
 	int mountinfo_fd;
 	int listen_fd, kept_pins;    /* what systemd passed: the socket, and the directory of pins of the netkitd before; -1, 0: nothing */
@@ -114,10 +119,12 @@ struct nk_cache_handlers nk_manager_cache_handlers(struct nk_manager *m);
 /* The watcher's callback, and the loop's; arg is the manager. */
 void nk_manager_watch_told(const struct nk_watch_event *e, void *arg);
 void nk_manager_on_monitor(int fd, short what, void *arg);
-void nk_manager_on_watch(int fd, short what, void *arg);
-void nk_manager_on_poll(int fd, short what, void *arg);
 void nk_manager_on_mounts(int fd, short what, void *arg);
 void nk_manager_on_executor(int fd, short what, void *arg);
+/* Read of the device, if it is there, what no event tells, soon. */
+void nk_manager_inspect(struct nk_manager *m, const char *device);
+/* Read of each device what no event tells, soon. */
+void nk_manager_inspect_all(struct nk_manager *m);
 /* Put one part of a snapshot into the cache. */
 void nk_manager_feed_snapshot(struct nk_cache *cache, const struct nk_result *res);
 
@@ -135,6 +142,17 @@ void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last);
 void nk_manager_collect(struct nk_manager *m);
 /* A device of no document went: its pins go. */
 void nk_manager_forget_unclaimed(struct nk_manager *m, const char *owner);
+
+/* ---- watching.c ---- */
+
+/* Begin to watch; without a watcher, to look from time to time, and tell why. 0 or -ENOMEM. */
+int nk_manager_open_watch(struct nk_manager *m);
+/* Begin to watch the pins. Without that they are looked at when something else makes a device be looked at. 0 or -ENOMEM. */
+int nk_manager_open_pins(struct nk_manager *m);
+/* Take in what there is to tell of pins, now. */
+void nk_manager_drain_pins(struct nk_manager *m);
+/* The watcher says that it is being taken away by `who`: it is replaced when it has told all. */
+void nk_manager_watch_removed(struct nk_manager *m, const struct nk_culprit *who);
 
 /* ---- change.c ---- */
 

@@ -88,6 +88,9 @@ static size_t health(const struct nk_manager *m, const struct nk_reconcile_count
 		n++;
 	if (m->store_why[0] && asprintf(&reasons[n], "the database could not be written: %s", m->store_why) > 0)
 		n++;
+	if (nk_events_unwritten(m->events) &&
+	    asprintf(&reasons[n], "the history of events could not be written: %s", nk_events_unwritten(m->events)) > 0)
+		n++;
 	for (size_t i = 0; i < m->n_refused && n < REASONS_MAX - 1; i++) {
 		if (asprintf(&reasons[n], "%s was refused: %s", m->refused[i].path, m->refused[i].why) > 0)
 			n++;
@@ -430,13 +433,28 @@ void nk_manager_attachment_list(struct nk_request *r, union nk_params *p, void *
 void nk_manager_event_subscribe(struct nk_request *r, union nk_params *p, void *arg)
 {
 	struct nk_manager *m = arg;
-	int e = nk_events_subscribe(m->events, nk_request_peer(r));
-	struct nk_result_subscribe from = { nk_events_seq(m->events) };
+	struct nk_peer *peer = nk_peer_ref(nk_request_peer(r));
+	struct nk_result_subscribe result = { 0 };
+	char **lines = NULL;
+	size_t n = 0;
+	int e = 0;
 
-	if (e == -EALREADY)
+	if (p->subscribe.has_since)
+		e = nk_events_kept(m->events, p->subscribe.since, &lines, &n, &result.from);
+	if (e < 0)
+		fail(r, NK_E_INTERNAL, NULL, "the history of events can't be read from the database");
+	else if ((e = nk_events_subscribe(m->events, peer)) == -EALREADY)
 		fail(r, NK_E_CONFLICT, NULL, "this connection is subscribed already");
 	else if (e < 0)
 		fail(r, NK_E_INTERNAL, NULL, "no memory");
-	else
-		nk_request_reply(r, nk_table_encode(nk_methods[NK_M_EVENT_SUBSCRIBE].result, &from));
+	else {
+		result.seq = nk_events_seq(m->events);
+		result.kept = n;
+		nk_request_reply(r, nk_table_encode(nk_methods[NK_M_EVENT_SUBSCRIBE].result, &result));
+		/* Not as notifications, of which a peer may have so many unread: it has asked for these. */
+		for (size_t i = 0; i < n; i++)
+			nk_peer_send(peer, lines[i], strlen(lines[i]));
+	}
+	nk_events_free_kept(lines, n);
+	nk_peer_unref(peer);
 }

@@ -50,6 +50,8 @@ static void object_free(struct nk_object *o)
 	free(o->message);
 	free(o->extack);
 	free(o->culprit);
+	free(o->drift);
+	nk_contest_free(o->contest);
 	nk_device_unref(o->ready_as);
 	nk_program_unref(o->loaded_as);
 	free(o);

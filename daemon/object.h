@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "api/contract.h"
+#include "daemon/contest.h"
 #include "daemon/kernel/bpf.h"
 #include "daemon/kernel/watch.h"
 #include "daemon/model/map.h"
@@ -49,13 +50,23 @@ struct nk_object {
 	const struct nk_device *ready_as; /* the definition under which it was Ready: a difference from it is drift. Reference */
 	uint64_t right_since_us; /* monotonic: when it became right last, or was put right */
 	uint64_t noticed_us;  /* monotonic: the first kernel event since it was right; 0 for none */
-	bool drifting;        /* told as drift, not yet as repaired */
+	bool drifting;        /* differs by somebody else's doing, and is not yet put back */
+	bool untold;          /* this drift is one of a fight's, and so is its repair: they are counted, not told */
+	bool contended;       /* somebody fights for it: told, and in its condition */
+	bool left;            /* drifted and left so, as the definition wants it */
+	bool program_changed; /* a program of it was exchanged since it was right: what differs is not drift */
+	uint32_t broken;      /* NK_DRIFT_…: what is known to differ while drifting */
+	size_t n_left;        /* differences when it was told that it is left so */
+	uint64_t hold_until_us; /* monotonic: nothing is put back before; 0: nothing is held */
+	char *drift;          /* what was done and by whom, for the report of its repair; owned, or NULL */
 	struct nk_culprit *culprit; /* owned, or NULL */
+	struct nk_contest *contest; /* owned, or NULL: it never drifted */
 	uint32_t repairs;
 
 	/* programs */
 	const struct nk_program *loaded_as; /* the definition that is loaded. Reference */
 	struct nk_program_state loaded;     /* id 0: not loaded */
+	bool unpinned_by_others;            /* its pin is gone, though it is loaded */
 	bool look_again;                    /* what it is made of may have changed: a reload asked for it */
 };
 

@@ -130,6 +130,19 @@ void nk_manager_on_monitor(int fd, short what, void *arg)
 
 /* ---- the watcher ---- */
 
+void nk_manager_inspect_all(struct nk_manager *m)
+{
+	nk_cache_all_touched(m->cache);
+}
+
+void nk_manager_inspect(struct nk_manager *m, const char *device)
+{
+	const struct nk_obs_device *o = nk_cache_get(m->cache, device);
+
+	if (o)
+		nk_cache_chains_touched(m->cache, o->end[NK_PRIMARY].ifindex);
+}
+
 /* Somebody set a link, and the kernel may have kept that to itself. */
 static void link_was_set(struct nk_manager *m, const struct nk_watch_event *e)
 {
@@ -152,13 +165,17 @@ void nk_manager_watch_told(const struct nk_watch_event *e, void *arg)
 	const char *owner;
 	char name[NK_IFNAMSIZ] = "";
 
+	if (e->who.what == NK_WATCH_WATCHER_REMOVED) {
+		nk_manager_watch_removed(m, &e->who);
+		return;
+	}
 	if (e->netns) {
 		link_was_set(m, e);
 		return;
 	}
 	/* Reports were lost: anything may have changed. */
 	if (!e->ifindex && !e->link_id)
-		nk_cache_all_touched(m->cache);
+		nk_manager_inspect_all(m);
 	owner = e->link_id ? nk_cache_link_owner(m->cache, e->link_id, &ifindex) : NULL;
 	if (owner)
 		strncpy(name, owner, sizeof(name) - 1);
@@ -166,25 +183,6 @@ void nk_manager_watch_told(const struct nk_watch_event *e, void *arg)
 		nk_reconcile_culprit(m->reconcile, name, &e->who);
 	if (ifindex)
 		nk_cache_chains_touched(m->cache, ifindex);
-}
-
-void nk_manager_on_watch(int fd, short what, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	(void)fd;
-	(void)what;
-	nk_watch_read(m->watch);
-}
-
-/* Without a watcher all is looked at from time to time. */
-void nk_manager_on_poll(int fd, short what, void *arg)
-{
-	struct nk_manager *m = arg;
-
-	(void)fd;
-	(void)what;
-	nk_cache_all_touched(m->cache);
 }
 
 void nk_manager_on_mounts(int fd, short what, void *arg)
@@ -238,6 +236,7 @@ void nk_manager_on_executor(int fd, short what, void *arg)
 			feed_messages(m->cache, res);
 			/* The kernel told of everything the plan did before it acknowledged it: look with that in hand. */
 			drain_monitor(m, 0);
+			nk_manager_drain_pins(m);
 			nk_reconcile_result(m->reconcile, res);
 			break;
 		case NK_JOB_SNAPSHOT:

@@ -70,7 +70,16 @@ static void forget_failures(struct nk_reconcile *r, struct nk_object *o)
 	o->wait_name = false;
 	o->wait_anchor = false;
 	o->wait_link = false;
+	nk_object_forgive(o);
 	nk_object_wait_netns(r, o, false);
+}
+
+/* Somebody wants it as it is defined: what was left as others made it is not drift any longer. */
+static void look_afresh(struct nk_reconcile *r, struct nk_object *o)
+{
+	if (o->left)
+		o->ready_as = nk_device_unref(o->ready_as);
+	forget_failures(r, o);
 }
 
 void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint64_t revision)
@@ -83,7 +92,7 @@ void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint6
 		r->revision = revision;
 	if (!o)
 		return;
-	forget_failures(r, o);
+	look_afresh(r, o);
 	o->revision = revision;
 	o->doomed = !d;
 	o->unpinned = false;
@@ -125,7 +134,7 @@ void nk_reconcile_observed(struct nk_reconcile *r, const char *owner)
 		o->noticed_us = nk_now_us();
 	if (o->dirty || o->in_plan)
 		return;
-	if (o->retrying && !o->wait_delete) {
+	if (o->retrying && !o->wait_delete && (o->retries || !o->contended)) {
 		nk_work_sooner(r->work, o);
 		return;
 	}
@@ -207,7 +216,7 @@ static void one_retry(struct nk_object *o, void *arg)
 {
 	struct nk_reconcile *r = arg;
 
-	forget_failures(r, o);
+	look_afresh(r, o);
 	o->look_again = o->is_program;
 	nk_work_now(r->work, o);
 }
@@ -400,6 +409,12 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	}
 	if (plan->n > before)
 		nk_reconcile_enter_plan(r, o);
+	if (plan->n > before && v != NK_VERDICT_INSPECT && d && o->ready_as == d && !o->program_changed &&
+	    nk_reconcile_drifted(r, o, plan, before, obs)) {
+		if (plan->n == before)
+			leave_plan(r, o);
+		return;
+	}
 
 	switch (v) {
 	case NK_VERDICT_OK:
@@ -431,8 +446,6 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 			return;
 		}
 		snprintf(text, sizeof(text), "program %s is not loaded (see netkitd-cli list programs)", program);
-		if (o->ready_as == d && plan->n > before && !o->drifting)
-			nk_object_tell_drift(r, o, plan->ops + before, plan->n - before);
 		nk_object_degraded(r, o, "ProgramNotLoaded", text, 0, NULL);
 		return;
 	case NK_VERDICT_CREATE:
@@ -441,8 +454,6 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	case NK_VERDICT_DELETE:
 		break;
 	}
-	if (d && o->ready_as == d && !o->drifting)
-		nk_object_tell_drift(r, o, plan->ops + before, plan->n - before);
 	if (++o->futile > FUTILE_MAX) {
 		char what[160];
 

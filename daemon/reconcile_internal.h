@@ -59,5 +59,17 @@ void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *
 void nk_object_ready(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d);
 /* The same, but for what it says of programs of somebody else: message. Asks again after a while if so told; else an event will. */
 void nk_object_anchorless(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, const char *message, bool ask_again);
-/* What is wrong with it, in the words of the operations that will put it right. */
-void nk_object_tell_drift(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n);
+
+/* ---- drift.c ---- */
+
+/*
+ * The operations of the plan from the n-th on are about an object that was right: tell who did it, and see whether it may be put back
+ * now. If not the operations go, but for the one that closes a device, and true is returned. obs: the device, NULL: gone.
+ */
+bool nk_reconcile_drifted(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan, size_t n, const struct nk_obs_device *obs);
+/* It is as desired: tell the repair, and begin anew. */
+void nk_object_undrifted(struct nk_reconcile *r, struct nk_object *o);
+/* Whether somebody fights for an object that is as desired: then its condition says so, and it is looked at when that may be over. */
+bool nk_object_contended(struct nk_reconcile *r, struct nk_object *o);
+/* Forget who fought for it, and what was left. */
+void nk_object_forgive(struct nk_object *o);

@@ -26,11 +26,26 @@ void nk_reconcile_evaluate_program(struct nk_reconcile *r, struct nk_object *o, 
 		return;
 	}
 	if (o->loaded.id && o->loaded_as && nk_program_equal(o->loaded_as, p) && !o->look_again) {
+		struct nk_op pin = { .kind = NK_OP_LOAD, .phase = NK_PHASE_LOAD, .what = NK_LOAD_PIN, .prog = p };
+
+		if (o->unpinned_by_others && nk_plan_add(plan, &pin) == 0)
+			nk_reconcile_enter_plan(r, o);
+		o->unpinned_by_others = false;
 		nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
 		return;
 	}
 	if (nk_reconcile_add(plan, NK_OP_LOAD, NK_PHASE_LOAD, NULL, p) == 0)
 		nk_reconcile_enter_plan(r, o);
+}
+
+void nk_reconcile_program_unpinned(struct nk_reconcile *r, const char *name)
+{
+	struct nk_object *o = nk_objects_find(r->programs, name);
+
+	if (!o || o->doomed || o->in_plan || !o->loaded.id)
+		return;
+	o->unpinned_by_others = true;
+	nk_work_now(r->work, o);
 }
 
 static bool uses(const struct nk_device *d, const char *program)
@@ -89,8 +104,10 @@ static int one_user(const struct nk_device *d, const char *source, void *arg)
 	/* The executor exchanged programs in its chains. */
 	if (obs && u->program->n_links)
 		nk_cache_chains_touched(u->r->o.cache, obs->end[NK_PRIMARY].ifindex);
-	if (o)
+	if (o) {
+		o->program_changed = true;
 		nk_work_now(u->r->work, o);
+	}
 	return 0;
 }
 

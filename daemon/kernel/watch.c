@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
@@ -18,36 +19,28 @@
 #include "daemon/kernel/libbpf_log.h"
 #include "watch.skel.h"
 
+#define LINKS_MAX 64
+
 struct nk_watch {
 	struct watch_bpf *skel;
 	struct ring_buffer *ring;
 	uint64_t lost; /* records, as far as told */
+	uint32_t link_id[LINKS_MAX]; /* by place in the skeleton; 0: not attached */
 	nk_watch_fn fn;
 	void *arg;
 };
 
 #define SUSPECT_NS 3000000000ull /* older requests are not why something changes now */
 
-const char *nk_culprit_did(const struct nk_culprit *c)
+char *nk_culprit_text(const struct nk_culprit *c, bool with_pid, char *buf, size_t size)
 {
-	static const char *const did[NK_WATCH_WHATS] = {
-		[NK_WATCH_LINK_RELEASED] = "closed a link",
-		[NK_WATCH_LINK_DETACHED] = "detached a link",
-		[NK_WATCH_LINK_UPDATED] = "exchanged a link's program",
-		[NK_WATCH_LINK_ATTACHED] = "attached a link",
-		[NK_WATCH_PROG_ATTACHED] = "attached a program",
-		[NK_WATCH_PROG_DETACHED] = "detached a program",
-		[NK_WATCH_PIN_REMOVED] = "removed a pin",
-		[NK_WATCH_BPFFS_UNMOUNTED] = "unmounted bpffs",
-		[NK_WATCH_DEVICE_SET] = "changed a link",
-		[NK_WATCH_DEVICE_DELETED] = "deleted a link",
-		[NK_WATCH_ADDR_ADDED] = "added an address",
-		[NK_WATCH_ADDR_DELETED] = "deleted an address",
-		[NK_WATCH_ROUTE_ADDED] = "added a route",
-		[NK_WATCH_ROUTE_DELETED] = "deleted a route",
-	};
+	const char *group = c->unit[0] ? c->unit : c->cgroup;
+	char pid[24] = "";
 
-	return c->what < NK_WATCH_WHATS ? did[c->what] : "changed something";
+	if (with_pid)
+		snprintf(pid, sizeof(pid), "pid %u, ", c->pid);
+	snprintf(buf, size, "%s (%suid %u%s%s)", c->comm, pid, c->uid, group[0] ? ", " : "", group);
+	return buf;
 }
 
 /* The kernel's own types, and those of netkit where it is a module (NULL where it isn't). */
@@ -122,6 +115,35 @@ static int explain(int error, char *why, size_t size)
 	return error;
 }
 
+static struct bpf_link *link_at(const struct nk_watch *w, int i)
+{
+	const struct bpf_object_skeleton *s = w->skel->skeleton;
+
+	return *((const struct bpf_prog_skeleton *)((const char *)s->progs + (size_t)i * (size_t)s->prog_skel_sz))->link;
+}
+
+static uint32_t id_of_link(const struct bpf_link *link)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+
+	return link && !bpf_link_get_info_by_fd(bpf_link__fd(link), &info, &len) ? info.id : 0;
+}
+
+/* Let the watcher know its own links, so that it tells when one goes. */
+static int guard(struct nk_watch *w)
+{
+	int n = w->skel->skeleton->prog_cnt, r = n <= LINKS_MAX ? 0 : -E2BIG;
+	uint8_t one = 1;
+
+	for (int i = 0; r == 0 && i < n; i++) {
+		w->link_id[i] = id_of_link(link_at(w, i));
+		if (w->link_id[i])
+			r = bpf_map__update_elem(w->skel->maps.own_links, &w->link_id[i], sizeof(w->link_id[i]), &one, sizeof(one), BPF_ANY);
+	}
+	return r;
+}
+
 int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, size_t size)
 {
 	struct nk_watch *w = calloc(1, sizeof(*w));
@@ -141,6 +163,8 @@ int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **r
 	r = watch_bpf__load(w->skel);
 	if (!r)
 		r = watch_bpf__attach(w->skel);
+	if (!r)
+		r = guard(w);
 	if (!r) {
 		w->ring = ring_buffer__new(bpf_map__fd(w->skel->maps.records), tell, w, NULL);
 		r = w->ring ? 0 : -errno;
@@ -163,10 +187,24 @@ struct nk_watch *nk_watch_close(struct nk_watch *w)
 {
 	if (!w)
 		return NULL;
+	if (w->skel && w->skel->bss)
+		w->skel->bss->closing = 1;
 	ring_buffer__free(w->ring);
 	watch_bpf__destroy(w->skel);
 	free(w);
 	return NULL;
+}
+
+struct nk_watch *nk_watch_abandon(struct nk_watch *w)
+{
+	/* A number whose descriptor was closed may be that of another file by now. */
+	for (int i = 0; i < w->skel->skeleton->prog_cnt; i++) {
+		struct bpf_link *link = link_at(w, i);
+
+		if (link && id_of_link(link) != w->link_id[i])
+			bpf_link__disconnect(link);
+	}
+	return nk_watch_close(w);
 }
 
 int nk_watch_fd(const struct nk_watch *w)
@@ -207,14 +245,19 @@ int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns
 	struct nk_suspect_key by_ifindex = { .netns = netns, .by = NK_SUSPECT_BY_IFINDEX, .number = ifindex };
 	struct nk_suspect_key by_port = { .netns = netns, .by = NK_SUSPECT_BY_PORT, .number = port };
 	struct nk_suspect_key by_name = { .netns = netns, .by = NK_SUSPECT_BY_NAME };
+	struct nk_culprit named;
+	int r;
 
-	/* The port is of the one request that the event is about; of the link there may be others. */
+	/* The port is of the one request that the event is about; of the link there may be others, and the newest counts. */
 	if (port && look_up(w, &by_port, since_us, ret) == 0)
 		return 0;
-	if (ifindex && look_up(w, &by_ifindex, since_us, ret) == 0)
-		return 0;
+	r = ifindex ? look_up(w, &by_ifindex, since_us, ret) : -ENOENT;
 	if (!name)
-		return -ENOENT;
+		return r;
 	strncpy(by_name.name, name, sizeof(by_name.name) - 1);
-	return look_up(w, &by_name, since_us, ret);
+	if (look_up(w, &by_name, since_us, &named) == 0 && (r < 0 || named.time_ns > ret->time_ns)) {
+		*ret = named;
+		r = 0;
+	}
+	return r;
 }

@@ -4,8 +4,9 @@
  * Notices at once when somebody else changes what the kernel sends no event of, netkit's and tcx's chains above all, and knows who asked for the
  * changes that do have events: small tracing programs of ours (bpf/watch.bpf.c) report through a ring buffer, and leave the names of those
  * who ask in a map. What our own process does is not reported. Where the kernel can't do it, nk_watch_open says so and the manager
- * reads the chains from time to time.
+ * reads the chains from time to time. Nothing pins it: its links are descriptors of ours. Should somebody make us close them, it tells that too.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,15 +28,18 @@ typedef void (*nk_watch_fn)(const struct nk_watch_event *e, void *arg);
  * loop's thread. */
 int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, size_t size);
 struct nk_watch *nk_watch_close(struct nk_watch *w);
+/* The same after a report of NK_WATCH_WATCHER_REMOVED: what was closed behind our back isn't closed again. Not from the callback. */
+struct nk_watch *nk_watch_abandon(struct nk_watch *w);
 int nk_watch_fd(const struct nk_watch *w);
 /* Tell all that waits. */
 void nk_watch_read(struct nk_watch *w);
 
 /*
  * Who asked lately for a change of the link `ifindex`, or of the one with this name (NULL: none), in the namespace with this inode
- * number, or asked through this port (0: none), since since_us (monotonic)? 0 or -ENOENT. A request that failed is found as well.
+ * number, or asked through this port (0: none), since since_us (monotonic)? 0 or -ENOENT. Of rtnetlink requests only those that succeeded, or are still at work.
  */
 int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns, uint32_t ifindex, const char *name, uint32_t port,
 		     struct nk_culprit *ret);
-/* What somebody did, as a verb's past: "detached a link", "set the device". */
-const char *nk_culprit_did(const struct nk_culprit *c);
+/* "bpftool (pid 812, uid 0, session-3.scope)"; without the pid for one who has many. The group is the unit, or else the last part of its
+ * path. Who is not known (comm is empty) has no text. Returns buf. */
+char *nk_culprit_text(const struct nk_culprit *c, bool with_pid, char *buf, size_t size);

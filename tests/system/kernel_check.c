@@ -360,10 +360,29 @@ static int snapshot(int argc, char **argv)
 	return 0;
 }
 
+/* What somebody did, as the tests name it. */
+static const char *const did[NK_WATCH_WHATS] = {
+	[NK_WATCH_LINK_RELEASED] = "closed a link",
+	[NK_WATCH_LINK_DETACHED] = "detached a link",
+	[NK_WATCH_LINK_UPDATED] = "exchanged a link's program",
+	[NK_WATCH_LINK_ATTACHED] = "attached a link",
+	[NK_WATCH_PROG_ATTACHED] = "attached a program",
+	[NK_WATCH_PROG_DETACHED] = "detached a program",
+	[NK_WATCH_PIN_REMOVED] = "removed a pin",
+	[NK_WATCH_BPFFS_UNMOUNTED] = "unmounted bpffs",
+	[NK_WATCH_WATCHER_REMOVED] = "removed the watcher",
+	[NK_WATCH_DEVICE_SET] = "changed a link",
+	[NK_WATCH_DEVICE_DELETED] = "deleted a link",
+	[NK_WATCH_ADDR_ADDED] = "added an address",
+	[NK_WATCH_ADDR_DELETED] = "deleted an address",
+	[NK_WATCH_ROUTE_ADDED] = "added a route",
+	[NK_WATCH_ROUTE_DELETED] = "deleted a route",
+};
+
 static void print_event(const struct nk_watch_event *e, void *arg)
 {
 	(void)arg;
-	print(json_pack("{s:s,s:i,s:i,s:i,s:i,s:s}", "what", nk_culprit_did(&e->who), "ifindex", e->ifindex, "link", e->link_id, "pid",
+	print(json_pack("{s:s,s:i,s:i,s:i,s:i,s:s}", "what", did[e->who.what], "ifindex", e->ifindex, "link", e->link_id, "pid",
 			e->who.pid, "uid", e->who.uid, "comm", e->who.comm));
 }
 

@@ -161,8 +161,7 @@ static void one_device(void **state)
 
 static void methods_without_params(void **state)
 {
-	static const enum nk_method methods[] = {NK_M_DAEMON_STATUS, NK_M_DAEMON_CAPABILITIES, NK_M_STATE_GET, NK_M_PROGRAM_LIST,
-						 NK_M_EVENT_SUBSCRIBE};
+	static const enum nk_method methods[] = {NK_M_DAEMON_STATUS, NK_M_DAEMON_CAPABILITIES, NK_M_STATE_GET, NK_M_PROGRAM_LIST};
 	union nk_params p;
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
@@ -176,6 +175,21 @@ static void methods_without_params(void **state)
 	decode(NK_M_DEVICE_LIST, "{\"interfaces\": true}", &p);
 	assert_true(p.list.interfaces);
 	refused(NK_M_DEVICE_LIST, "{\"device\": \"a\"}", "/device", "allowed are: interfaces");
+}
+
+static void subscribe(void **state)
+{
+	union nk_params p;
+
+	decode(NK_M_EVENT_SUBSCRIBE, NULL, &p);
+	assert_false(p.subscribe.has_since);
+	decode(NK_M_EVENT_SUBSCRIBE, "{\"since\": 0}", &p);
+	assert_true(p.subscribe.has_since);
+	assert_int_equal(p.subscribe.since, 0);
+	decode(NK_M_EVENT_SUBSCRIBE, "{\"since\": 4711}", &p);
+	assert_int_equal(p.subscribe.since, 4711);
+	refused(NK_M_EVENT_SUBSCRIBE, "{\"since\": -1}", "/since", "must be");
+	refused(NK_M_EVENT_SUBSCRIBE, "{\"sinc\": 1}", "/sinc", "");
 }
 
 /* ---- settings ---- */
@@ -305,6 +319,7 @@ int main(void)
 		cmocka_unit_test(wait_and_rebuild),
 		cmocka_unit_test(one_device),
 		cmocka_unit_test(methods_without_params),
+		cmocka_unit_test(subscribe),
 		cmocka_unit_test_setup_teardown(settings_have_defaults, with_file, without_file),
 		cmocka_unit_test_setup_teardown(settings_are_read, with_file, without_file),
 		cmocka_unit_test_setup_teardown(bad_settings_are_refused, with_file, without_file),

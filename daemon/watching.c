@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What tells of changes that the kernel sends no event of. The watcher's life: loaded at start, replaced when somebody takes it away, and what
+ * is done where there is none. And the pins, whose removal is told without a watcher too. Part of the manager.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/kernel/pin_watch.h"
+#include "daemon/manager.h"
+#include "daemon/object.h"
+
+#define AGAIN_US 10000000u /* one that goes again so soon after it was replaced isn't replaced at once: to load it is work */
+
+static void on_watch(int fd, short what, void *arg);
+static void on_poll(int fd, short what, void *arg);
+
+/* Load it and listen to it. 0 or -errno, with m->watch_why. */
+static int load(struct nk_manager *m)
+{
+	int r = nk_watch_open(m->netns_ino, nk_manager_watch_told, m, &m->watch, m->watch_why, sizeof(m->watch_why));
+
+	if (r < 0) {
+		m->watch = NULL;
+		return r;
+	}
+	m->on_watch = event_new(m->base, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, on_watch, m);
+	if (m->on_watch && event_add(m->on_watch, NULL) == 0)
+		return 0;
+	if (m->on_watch)
+		event_free(m->on_watch);
+	m->on_watch = NULL;
+	m->watch = nk_watch_close(m->watch);
+	snprintf(m->watch_why, sizeof(m->watch_why), "no memory");
+	return -ENOMEM;
+}
+
+/* All is looked at from time to time. */
+static int poll_instead(struct nk_manager *m)
+{
+	struct timeval poll = { .tv_sec = (time_t)m->settings.poll_s };
+
+	if (!m->on_poll)
+		m->on_poll = event_new(m->base, -1, EV_PERSIST, on_poll, m);
+	return m->on_poll && event_add(m->on_poll, &poll) == 0 ? 0 : -ENOMEM;
+}
+
+int nk_manager_open_watch(struct nk_manager *m)
+{
+	struct nk_event_fields f = { 0 };
+	int r = load(m);
+
+	if (r == 0)
+		return 0;
+	f.error = -r;
+	nk_event(m->events, NK_EVENT_CAPABILITY_MISSING, &f, "changes of programs by others are noticed only every %u s: %s",
+		 m->settings.poll_s, m->watch_why);
+	return poll_instead(m);
+}
+
+void nk_manager_watch_removed(struct nk_manager *m, const struct nk_culprit *who)
+{
+	m->watch_gone = *who;
+}
+
+static void replace(struct nk_manager *m)
+{
+	struct nk_culprit who = m->watch_gone;
+	struct nk_event_fields f = { .culprit = who.comm[0] ? &who : NULL };
+	uint64_t now = nk_now_us();
+	bool soon = m->watch_tried_us && now - m->watch_tried_us < AGAIN_US;
+	char text[200] = "";
+
+	m->watch_gone.what = 0;
+	event_free(m->on_watch);
+	m->on_watch = NULL;
+	m->watch = nk_watch_abandon(m->watch);
+	m->watch_tried_us = now;
+	if (f.culprit)
+		nk_culprit_text(&who, true, stpcpy(text, " by "), sizeof(text) - 4);
+	if (soon)
+		snprintf(m->watch_why, sizeof(m->watch_why), "the watcher is taken away again and again; the next one comes in %u s",
+			 m->settings.poll_s);
+	if (!soon && load(m) == 0) {
+		nk_event(m->events, NK_EVENT_WATCHER_REMOVED, &f,
+			 "the watcher was removed%s; another one is in its place, and all devices are looked at once", text);
+	} else {
+		nk_event(m->events, NK_EVENT_WATCHER_REMOVED, &f,
+			 "the watcher was removed%s; changes of programs by others are noticed only every %u s: %s", text, m->settings.poll_s,
+			 m->watch_why);
+		poll_instead(m);
+	}
+	nk_manager_inspect_all(m);
+}
+
+static void on_watch(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	nk_watch_read(m->watch);
+	if (m->watch_gone.what)
+		replace(m);
+}
+
+static void on_poll(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	/* One that somebody took away, and that could not be replaced then. */
+	if (m->watch_tried_us && load(m) == 0)
+		event_del(m->on_poll);
+	nk_manager_inspect_all(m);
+}
+
+/* ---- pins ---- */
+
+/* A kernel thread releases a link some time after its pin went. The watcher tells when; without one, so long is waited before the chain is read. */
+static const struct timeval release_time = { .tv_usec = 200000 };
+
+static void pin_removed(bool is_program, const char *name, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	if (is_program)
+		nk_reconcile_program_unpinned(m->reconcile, name);
+	else if (!name)
+		nk_manager_inspect_all(m);
+	/* What our own plan removes is none of these: its objects are at work, or are no more. */
+	else if (nk_reconcile_right_since_us(m->reconcile, name))
+		nk_manager_inspect(m, name);
+}
+
+void nk_manager_drain_pins(struct nk_manager *m)
+{
+	if (m->pins_fd >= 0)
+		nk_pin_watch_read(m->pins_fd, pin_removed, m);
+}
+
+static void on_pins_late(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	event_add(m->on_pins, NULL);
+	nk_manager_drain_pins(m);
+}
+
+static void on_pins(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	if (m->watch) {
+		nk_manager_drain_pins(m);
+		return;
+	}
+	event_del(m->on_pins);
+	event_add(m->on_pins_late, &release_time);
+}
+
+int nk_manager_open_pins(struct nk_manager *m)
+{
+	m->pins_fd = nk_pin_watch_open(m->settings.bpffs);
+	if (m->pins_fd < 0)
+		return m->pins_fd == -ENOMEM ? -ENOMEM : 0;
+	m->on_pins = event_new(m->base, m->pins_fd, EV_READ | EV_PERSIST, on_pins, m);
+	m->on_pins_late = evtimer_new(m->base, on_pins_late, m);
+	return m->on_pins && m->on_pins_late && event_add(m->on_pins, NULL) == 0 ? 0 : -ENOMEM;
+}
