@@ -69,6 +69,9 @@ enum cli_status cli_usage(const struct cli *cli, const char *format, ...) __attr
 /* A whole number of seconds as milliseconds; CLI_USAGE (told) if text isn't one or is over an hour. */
 enum cli_status cli_seconds(const struct cli *cli, const char *option, const char *text, uint32_t *ret_ms);
 
+/* cmd_history.c: a whole number from 0; CLI_USAGE (told) if text isn't one. */
+enum cli_status cli_number(const struct cli *cli, const char *option, const char *text, uint64_t *ret);
+
 /* report.c: returns p; ends the process if it is NULL. */
 void *cli_must(void *p);
 
@@ -108,6 +111,7 @@ enum cli_status cli_changed(struct cli *cli, json_t *result, bool wait, uint32_t
 enum cli_status cli_status_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_check_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_watch_run(struct cli *cli, const struct cli_args *args);
+enum cli_status cli_history_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_schema_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_reference_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_apply_run(struct cli *cli, const struct cli_args *args);
@@ -120,4 +124,4 @@ enum cli_status cli_list_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_set_run(struct cli *cli, const struct cli_args *args);
 enum cli_status cli_delete_run(struct cli *cli, const struct cli_args *args);
 extern const struct cli_option cli_apply_options[], cli_plan_options[], cli_wait_options[], cli_rebuild_options[],
-	cli_list_options[], cli_set_options[], cli_delete_options[];
+	cli_list_options[], cli_set_options[], cli_delete_options[], cli_watch_options[], cli_history_options[];

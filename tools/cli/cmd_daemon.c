@@ -175,14 +175,27 @@ static void print_event(const struct cli *cli, const json_t *event)
 	free(object);
 }
 
+enum { OPT_SINCE };
+const struct cli_option cli_watch_options[] = {
+	{0, "since", "SEQ", false, "show first what is kept of the events after this number"},
+	{0},
+};
+
 enum cli_status cli_watch_run(struct cli *cli, const struct cli_args *args)
 {
 	struct nk_error err = {0};
-	json_t *result = NULL, *event;
-	enum cli_status status = cli_call(cli, "event.subscribe", NULL, CLI_CALL_MS, NULL, &result);
+	json_t *params = NULL, *result = NULL, *event;
+	enum cli_status status = CLI_OK;
+	uint64_t since;
 	int r;
 
-	(void)args;
+	if (args->opt[OPT_SINCE]) {
+		status = cli_number(cli, "--since", args->opt[OPT_SINCE], &since);
+		if (status != CLI_OK)
+			return status;
+		params = cli_must(json_pack("{s:I}", "since", (json_int_t)since));
+	}
+	status = cli_call(cli, "event.subscribe", params, CLI_CALL_MS, NULL, &result);
 	json_decref(result);
 	if (status != CLI_OK)
 		return status;

@@ -51,7 +51,9 @@ const struct cli_command cli_commands[] = {
 	 cli_delete_run},
 	{"wait", "", 0, 0, cli_wait_options, "Wait until the desired state is there",
 	 "The exit status is 3 if it is not in time; then each object that is missing is told with its reason.", cli_wait_run},
-	{"watch", "", 0, 0, NULL, "Show events as they happen, until interrupted", NULL, cli_watch_run},
+	{"watch", "", 0, 0, cli_watch_options, "Show events as they happen, until interrupted", NULL, cli_watch_run},
+	{"history", "", 0, 0, cli_history_options, "Show what happened: drift, repairs, failures",
+	 "netkitd keeps the last 1,000 events that a person may look for afterwards, also when it is restarted.", cli_history_run},
 	{"check", "", 0, 0, NULL, "What this kernel offers of what netkitd can use",
 	 "Asks netkitd, and runs 'netkitd --check' where none answers. The exit status is 1 if something is missing that\n"
 	 "netkitd can't work without.",
