@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What becomes of drift: put back at once, put back later because somebody fights for it, or told and left."""
+import re
+import subprocess
+import time
+
+import pytest
+from tools import RpcError, addresses, chain, journal, journal_now, link, pair, ping, program, run, until
+
+FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
+
+
+def condition(rpc, name="web-1"):
+    return rpc.call("device.get", {"name": name})["condition"]
+
+
+def repairs(rpc, name="web-1"):
+    return rpc.call("device.get", {"name": name})["repairs"]
+
+
+def next_of(rpc, kind):
+    e = rpc.next_event()
+    while e["kind"] != kind:
+        e = rpc.next_event()
+    return e
+
+
+def events_since(began, *kinds):
+    return [e for e in journal("NETKITD_DEVICE=web-1", after=began) if e["NETKITD_EVENT"] in kinds]
+
+
+def detach(name="web-1"):
+    run("bpftool", "link", "detach", "id", chain(name, "netkit/peer")[0][1])
+
+
+# ---- the sentence ----
+
+def test_a_repair_is_told_in_a_sentence(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(attachments=FW)], [program("next1")])
+    rpc.call("event.subscribe")
+    p = subprocess.Popen(["bpftool", "link", "detach", "id", str(chain("web-1", "netkit/peer")[0][1])])
+    p.wait()
+    e = next_of(rpc, "repaired")
+    culprit = e["detail"]["culprit"]
+    assert re.fullmatch(rf"attachment fw on web-1 was detached by bpftool \(pid {p.pid}, uid 0, {re.escape(culprit['unit'])}\), "
+                        r"put back after [0-9.]+ ms", e["detail"]["message"]), e
+    assert culprit["unit"].endswith((".service", ".scope"))
+
+
+@pytest.mark.parametrize("command,what", [
+    ("ip link del web-1", "device web-1 was deleted by ip "),
+    ("ip link set web-1 down", "device web-1 was taken down by ip "),
+    ("ip link set web-1 name other", "device web-1 was renamed by ip "),
+    ("ip link set web-1 mtu 1300", "MTU of web-1 was changed by ip "),
+    ("ip addr del 10.0.0.1/32 dev web-1", "address 10.0.0.1/32 on web-1 was removed by ip "),
+    ("ip route del 10.0.0.2/32 dev web-1", "route 10.0.0.2/32 on web-1 was removed by ip "),
+    ("ip -n web-1 link set eth0 down", "the peer of web-1 was taken down by ip "),
+    ("ip -n web-1 addr del fd00::2/128 dev eth0", "address fd00::2/128 on the peer of web-1 was removed by ip "),
+    ("ip -n web-1 link set eth0 netns 1", "the peer of web-1 was moved to another namespace by ip "),
+])
+def test_what_was_done_is_told(rpc, netns, command, what):
+    netns("web-1")
+    rpc.converge([pair(mtu=1400, peer={"addresses": ["10.0.0.2/32", "fd00::2/128"]})])
+    rpc.call("event.subscribe")
+    run(*command.split())
+    drift, repaired = next_of(rpc, "drift"), next_of(rpc, "repaired")
+    # A peer on its way to another namespace is seen to go down before.
+    early = what.replace("moved to another namespace", "taken down")
+    assert drift["detail"]["message"].startswith((what, early)) and drift["detail"]["message"].endswith("; it is put back"), drift
+    assert repaired["detail"]["message"].startswith(what) and ", put back after " in repaired["detail"]["message"], repaired
+
+
+def test_the_unit_is_named_for_a_process_in_a_group_within_it(rpc, netns, tmp_path):
+    """A service may have control groups of its own making; who looks at it knows the service."""
+    netns("web-1")
+    rpc.converge([pair()])
+    rpc.call("event.subscribe")
+    script = tmp_path / "agent"
+    script.write_text("g=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup); mkdir -p $g/worker; echo $$ >$g/worker/cgroup.procs;"
+                      "ip addr del 10.0.0.1/32 dev web-1")
+    run("systemd-run", "--wait", "--quiet", "--unit=agent", "-p", "Delegate=yes", "sh", script)
+    e = next_of(rpc, "repaired")
+    assert e["detail"]["culprit"]["unit"] == "agent.service" and e["detail"]["culprit"]["cgroup"] == "worker", e
+    assert "agent.service)" in e["detail"]["message"], e
+
+
+# ---- on_drift: report ----
+
+def test_report_tells_once_and_leaves(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(on_drift="report", attachments=FW)], [program("next1")])
+    rpc.call("event.subscribe")
+    began = journal_now()
+    p = subprocess.Popen(["bpftool", "link", "detach", "id", str(chain("web-1", "netkit/peer")[0][1])])
+    p.wait()
+    e = next_of(rpc, "drift")
+    assert e["detail"]["culprit"]["pid"] == p.pid
+    c = until(lambda: condition(rpc) if condition(rpc)["state"] == "Degraded" else None, "the condition")
+    assert c["reason"] == "Drifted", c
+    assert c["message"].startswith("attachment fw on web-1 was detached by bpftool (") and "apply the definition" in c["message"], c
+    assert rpc.call("daemon.status")["health"] == "degraded"
+    time.sleep(3)
+    assert chain("web-1", "netkit/peer") == [] and repairs(rpc) == 0, "nothing is put back"
+    assert len(events_since(began, "drift")) == 1 and not events_since(began, "repaired")
+    assert condition(rpc) == c
+
+
+@pytest.mark.parametrize("how", ["apply", "set", "reload", "restart"])
+def test_what_was_left_is_put_back_when_it_is_asked_for(rpc, netns, how):
+    netns("web-1")
+    want = pair(on_drift="report")
+    rpc.converge([want])
+    run("ip", "addr", "del", "10.0.0.1/32", "dev", "web-1")
+    until(lambda: condition(rpc).get("reason") == "Drifted", "the drift to be noticed")
+    if how == "apply":
+        result = rpc.converge([want])
+        assert result["plan"] == {"create": 0, "change": 1, "delete": 0, "unchanged": 0}, result
+        assert rpc.apply([want])["plan"]["unchanged"] == 1, "now it is as it should be"
+    elif how == "set":
+        assert rpc.call("device.set", {"device": want, "wait_ms": 60000})["converged"]
+    else:
+        run("systemctl", how, "netkitd")
+    until(lambda: "10.0.0.1/32" in addresses("web-1"), "the address")
+
+
+def test_a_plan_shows_what_would_be_put_back(rpc, netns):
+    netns("web-1")
+    want = pair(on_drift="report")
+    rpc.converge([want])
+    run("ip", "addr", "del", "10.0.0.1/32", "dev", "web-1")
+    until(lambda: condition(rpc).get("reason") == "Drifted", "the drift to be noticed")
+    plan = rpc.apply([want], dry_run=True, wait=0)["plan"]
+    assert any("10.0.0.1/32" in op["text"] for op in plan["ops"]), plan
+    assert condition(rpc)["reason"] == "Drifted" and "10.0.0.1/32" not in addresses("web-1")
+
+
+def test_what_was_left_is_ready_when_somebody_else_puts_it_back(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(on_drift="report")])
+    run("ip", "link", "set", "web-1", "mtu", "1300")
+    rpc.converge([pair(on_drift="report", mtu=1400)])
+    rpc.call("event.subscribe")
+    run("ip", "link", "set", "web-1", "mtu", "1300")
+    next_of(rpc, "drift")
+    until(lambda: condition(rpc)["state"] == "Degraded", "the condition")
+    run("ip", "link", "set", "web-1", "mtu", "1400")
+    assert "by somebody else's doing" in next_of(rpc, "repaired")["detail"]["message"]
+    until(lambda: condition(rpc)["state"] == "Ready", "the condition Ready")
+    assert repairs(rpc) == 0
+
+
+def test_a_deleted_device_is_left_deleted(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(on_drift="report")])
+    run("ip", "link", "del", "web-1")
+    c = until(lambda: condition(rpc) if condition(rpc).get("reason") == "Drifted" else None, "the condition")
+    assert "device web-1 was deleted by ip (" in c["message"], c
+    time.sleep(2)
+    assert link("web-1") is None
+    rpc.converge([pair(on_drift="report")])
+    assert ping("10.0.0.2")
+
+
+def test_report_and_required_contradict(rpc, netns):
+    netns("web-1")
+    with pytest.raises(RpcError) as e:
+        rpc.apply([pair(on_drift="report", attachments=[{**FW[0], "required": True}])], [program("next1")])
+    assert e.value.pointers == ["/document/devices/0/attachments/0/required"] and "on_drift" in str(e.value)
+    with pytest.raises(RpcError) as e:
+        rpc.apply([pair(on_drift="ignore")])
+    assert e.value.pointers == ["/document/devices/0/on_drift"]
+
+
+# ---- who does it again and again ----
+
+class Fight:
+    """A program that breaks the device whenever it has been put back."""
+
+    def __init__(self, breaks):
+        self.p = subprocess.Popen(["sh", "-c", f"while :; do {breaks}; sleep 0.05; done"], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+
+    def end(self):
+        self.p.kill()
+        self.p.wait()
+
+
+@pytest.fixture
+def fight():
+    running = []
+
+    def begin(breaks):
+        running.append(Fight(breaks))
+        return running[-1]
+    yield begin
+    for f in running:
+        f.end()
+
+
+def test_who_does_it_again_and_again_is_counted(rpc, netns, fight):
+    netns("web-1")
+    rpc.converge([pair()])
+    began = journal_now()
+    f = fight("ip addr del 10.0.0.1/32 dev web-1")
+    c = until(lambda: condition(rpc) if condition(rpc).get("reason") == "Contended" else None, "the fight to be noticed")
+    assert c["state"] == "Degraded" and re.match(r"ip \(uid 0, .*\) has changed it [0-9]+ times", c["message"]), c
+    assert rpc.call("daemon.status")["health"] == "degraded"
+    until(lambda: repairs(rpc) >= 6, "repairs to go on")
+    f.end()
+    assert len(events_since(began, "contended")) == 1
+    # The first three are told; of the further ones nothing but their number.
+    assert len(events_since(began, "drift")) == 3 and len(events_since(began, "repaired")) <= 3
+    until(lambda: "10.0.0.1/32" in addresses("web-1"), "the last repair")
+    until(lambda: condition(rpc)["state"] == "Ready", "the fight to be forgotten")
+    end = until(lambda: events_since(began, "contention-ended"), "its end to be told")
+    assert len(end) == 1 and int(end[0]["NETKITD_COUNT"]) >= 6 and end[0]["MESSAGE"].startswith("device web-1: ip (uid 0, "), end
+    # And then everything is as before.
+    began = journal_now()
+    run("ip", "addr", "del", "10.0.0.1/32", "dev", "web-1")
+    until(lambda: events_since(began, "repaired"), "a repair that is told")
+
+
+def test_repairs_of_a_fight_wait_longer_and_longer(rpc, netns, fight):
+    netns("web-1")
+    rpc.converge([pair()])
+    fight("ip addr del 10.0.0.1/32 dev web-1")
+    until(lambda: repairs(rpc) >= 4, "the fight")
+    at = []
+    for n in (5, 6, 7):
+        until(lambda: repairs(rpc) >= n, f"repair {n}")
+        at.append(time.monotonic())
+    # 200 ms double each time, so that after four of them more than a second passes.
+    assert at[2] - at[1] > 0.9, at
+
+
+def test_a_fight_in_the_container_does_not_keep_a_program_from_coming_back(rpc, netns, fight):
+    netns("web-1")
+    rpc.converge([pair(attachments=FW)], [program("next1")])
+    fight("ip -n web-1 addr del 10.0.0.2/32 dev eth0")
+    until(lambda: repairs(rpc) >= 7, "a fight whose repairs wait for seconds")
+    until(lambda: "10.0.0.2/32" not in addresses("eth0", "web-1"), "a repair that waits")
+    began = time.monotonic()
+    detach()
+    until(lambda: chain("web-1", "netkit/peer"), "the program")
+    assert time.monotonic() - began < 1.5, "it does not wait for the other repair"
+
+
+def test_a_required_program_that_is_fought_for_closes_the_device_at_once(rpc, netns, fight):
+    netns("web-1")
+    rpc.converge([pair(attachments=[{**FW[0], "required": True}])], [program("next1")])
+    fight("for i in $(bpftool net show dev web-1 | sed -n 's/.*link_id \\([0-9]*\\).*/\\1/p'); do bpftool link detach id $i; done")
+    until(lambda: repairs(rpc) >= 5, "the fight")
+    # Whenever the program is away for longer than a moment the device is closed.
+    seen = 0
+    end = time.monotonic() + 60
+    while seen < 5 and time.monotonic() < end:
+        if not chain("web-1", "netkit/peer"):
+            time.sleep(0.3)
+            if not chain("web-1", "netkit/peer"):
+                up = "UP" in link("web-1")["flags"]
+                if not chain("web-1", "netkit/peer"):
+                    assert not up, "open without its program"
+                    seen += 1
+        time.sleep(0.05)
+    assert seen == 5, "the repair waits"
+
+
+def test_another_one_is_not_kept_waiting(rpc, netns, fight):
+    """He who fights is slowed down, not he who errs once."""
+    netns("web-1")
+    netns("web-2")
+    rpc.converge([pair(), pair("web-2", "web-2", "10.0.1.1", "10.0.1.2")])
+    fight("ip addr del 10.0.0.1/32 dev web-1")
+    until(lambda: condition(rpc).get("reason") == "Contended", "the fight")
+    run("ip", "link", "del", "web-2")
+    until(lambda: link("web-2"), "the other device")
+    assert condition(rpc, "web-2")["state"] != "Degraded"
