@@ -317,6 +317,13 @@ static void each_member_of_a_device(void **state)
 	device_becomes("{\"tailroom\": 0, \"headroom\": 65535, \"mode\": \"l2\", \"name\": \"fifteen-bytes-x\"}",
 		       "{\"name\": \"fifteen-bytes-x\", \"mode\": \"l2\", \"policy\": \"pass\", \"scrub\": \"default\", "
 		       "\"headroom\": 65535, \"tailroom\": 0}");
+	device_becomes("{\"name\": \"a\", \"on_drift\": \"report\"}", "{\"name\": \"a\", \"mode\": \"l3\", \"policy\": \"pass\", "
+		       "\"scrub\": \"default\", \"on_drift\": \"report\"}");
+	device_becomes("{\"name\": \"a\", \"on_drift\": \"repair\"}",
+		       "{\"name\": \"a\", \"mode\": \"l3\", \"policy\": \"pass\", \"scrub\": \"default\"}");
+	device_refused("{\"name\": \"a\", \"on_drift\": \"leave\"}", "/on_drift", "\"repair\", \"report\"");
+	device_refused("{\"name\": \"a\", \"on_drift\": \"report\", \"attachments\": [{\"name\": \"p\", \"hook\": \"netkit/primary\", "
+		       "\"program\": \"q\", \"required\": true}]}", "/attachments/0/required", "on_drift");
 	device_refused("{}", "", "\"name\" is missing");
 	device_refused("[]", "", "must be an object");
 	device_refused("{\"name\": \"\"}", "/name", "");

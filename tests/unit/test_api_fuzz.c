@@ -176,6 +176,7 @@ static struct nk_device *random_device(void)
 
 	d->mode = (uint8_t)rnd(2);
 	d->single = rnd(8) == 0;
+	d->on_drift = (uint8_t)rnd(2);
 	d->has_headroom = coin();
 	d->headroom = d->has_headroom ? (uint16_t)rnd(65536) : 0;
 	d->has_tailroom = coin();
@@ -197,7 +198,7 @@ static struct nk_device *random_device(void)
 		snprintf(a->name, sizeof(a->name), "a%u", i);
 		snprintf(a->program, sizeof(a->program), "p%u", i);
 		a->hook = d->single ? NK_HOOK_NETKIT_PRIMARY : (uint8_t)rnd(2);
-		a->required = coin();
+		a->required = !d->on_drift && coin(); /* together they are refused */
 		a->first = rnd(8) == 0;
 		a->last = !a->first && rnd(8) == 0;
 		a->priority = rnd(4) ? 0 : (int32_t)rnd(UINT32_MAX);
