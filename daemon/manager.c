@@ -111,7 +111,7 @@ static void reload(struct nk_manager *m)
 	nk_manager_read_state_d(m);
 	nk_manager_commit(m);
 	/* Who reloads wants everything looked at, whatever events said. */
-	nk_reconcile_resync(m->reconcile, NULL);
+	nk_reconcile_resync(m->reconcile, NULL, NULL);
 	nk_reconcile_retry_all(m->reconcile);
 	m->told_ready = false; /* READY=1 again when it is reconciled */
 }
@@ -388,7 +388,7 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 		goto fail;
 
 	/* Before the first write comes the first look. */
-	nk_reconcile_resync(m->reconcile, NULL);
+	nk_reconcile_resync(m->reconcile, NULL, NULL);
 	nk_passed_collect(m->settings.bpffs, m->doc);
 	nk_document_each_program(m->doc, tell_program, m);
 	nk_document_each_device(m->doc, tell_device, m);

@@ -90,6 +90,7 @@ struct nk_manager {
 	int mountinfo_fd;
 	int listen_fd, kept_pins;    /* what systemd passed: the socket, and the directory of pins of the netkitd before; -1, 0: nothing */
 	struct nk_inode pins_seen;   /* that directory's path as it was looked at last */
+	struct nk_inode pins_followed; /* the one where they are */
 	struct nk_inode pins_kept;   /* the one that systemd keeps for the next start */
 	char *pins_why;              /* why they could not; NULL: they stand at their path. Owned */
 	bool collect;                /* programs may be pinned that nobody names: look when all is done */
@@ -149,6 +150,8 @@ void nk_manager_forget_unclaimed(struct nk_manager *m, const char *owner);
 int nk_manager_open_watch(struct nk_manager *m);
 /* Begin to watch the pins. Without that they are looked at when something else makes a device be looked at. 0 or -ENOMEM. */
 int nk_manager_open_pins(struct nk_manager *m);
+/* The same, anew: they are in another directory. */
+void nk_manager_watch_pins(struct nk_manager *m);
 /* Take in what there is to tell of pins, now. */
 void nk_manager_drain_pins(struct nk_manager *m);
 /* The watcher says that it is being taken away by `who`: it is replaced when it has told all. */

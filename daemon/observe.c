@@ -94,7 +94,7 @@ static void feed(const struct nlmsghdr *h, int32_t nsid, void *arg)
 	m->event = h;
 	m->event_nsid = nsid;
 	if (nk_cache_feed(m->cache, h, nsid) == -ENOMEM)
-		nk_reconcile_resync(m->reconcile, "out of memory while reading events");
+		nk_reconcile_resync(m->reconcile, "out of memory while reading events", NULL);
 	m->event = NULL;
 }
 
@@ -108,9 +108,9 @@ static bool drain_monitor(struct nk_manager *m, unsigned max)
 		return false;
 	r = nk_monitor_read(m->monitor, max, feed, m);
 	if (r == -ENOBUFS)
-		nk_reconcile_resync(m->reconcile, "the kernel's events came faster than they could be read, and some are lost");
+		nk_reconcile_resync(m->reconcile, "the kernel's events came faster than they could be read, and some are lost", NULL);
 	else if (r < 0)
-		nk_reconcile_resync(m->reconcile, strerror(-r));
+		nk_reconcile_resync(m->reconcile, strerror(-r), NULL);
 	return r == 1;
 }
 

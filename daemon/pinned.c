@@ -86,18 +86,24 @@ void nk_manager_keep_pins(struct nk_manager *m)
 void nk_manager_check_pins(struct nk_manager *m)
 {
 	struct nk_inode now = look(m);
-	char why[300];
+	struct nk_culprit who;
+	char why[500], by[200] = "";
+	bool known;
 
 	if (nk_reconcile_resyncing(m->reconcile) || same(now, m->pins_seen))
 		return;
 	m->pins_seen = now;
-	snprintf(why, sizeof(why), "the pins of %s go where it leads now, since their bpffs was unmounted, or hidden by another",
-		 m->settings.bpffs);
-	nk_reconcile_resync(m->reconcile, why);
+	known = m->watch && nk_watch_unmounter(m->watch, &who) == 0;
+	if (known)
+		nk_culprit_text(&who, true, stpcpy(by, " by "), sizeof(by) - 4);
+	snprintf(why, sizeof(why), "the pins of %s go where it leads now, since their bpffs was unmounted%s%s", m->settings.bpffs, by,
+		 known ? "" : ", or hidden by another");
+	nk_reconcile_resync(m->reconcile, why, known ? &who : NULL);
 }
 
 void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last)
 {
+	struct nk_inode before = m->pins_followed;
 	int directory;
 
 	if (last->pins_why && (!m->pins_why || strcmp(m->pins_why, last->pins_why) != 0)) {
@@ -113,7 +119,9 @@ void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last)
 		m->pins_seen = look(m);
 		return;
 	}
-	m->pins_seen = (struct nk_inode){ last->pins_dev, last->pins_ino };
+	m->pins_seen = m->pins_followed = (struct nk_inode){ last->pins_dev, last->pins_ino };
+	if (!same(before, m->pins_followed))
+		nk_manager_watch_pins(m);
 	/* Mounts may have changed again meanwhile. */
 	nk_manager_check_pins(m);
 	directory = open(m->settings.bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

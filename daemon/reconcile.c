@@ -21,7 +21,7 @@ static const struct timeval resync_pause = { .tv_sec = 1 };
 
 static void on_resync_timer(int fd, short what, void *arg)
 {
-	nk_reconcile_resync(arg, NULL);
+	nk_reconcile_resync(arg, NULL, NULL);
 }
 
 int nk_reconcile_new(const struct nk_reconcile_options *o, struct nk_reconcile **ret)
@@ -643,9 +643,9 @@ static void submit_snapshot(struct nk_reconcile *r)
 	nk_executor_submit(r->o.executor, &job);
 }
 
-int nk_reconcile_resync(struct nk_reconcile *r, const char *why)
+int nk_reconcile_resync(struct nk_reconcile *r, const char *why, const struct nk_culprit *who)
 {
-	struct nk_event_fields f = { 0 };
+	struct nk_event_fields f = { .culprit = who };
 
 	if (r->resync_wanted)
 		return 0;

@@ -59,8 +59,8 @@ void nk_reconcile_retry_all(struct nk_reconcile *r);
 void nk_reconcile_run(struct nk_reconcile *r);
 /* The executor's result of a plan; the caller has drained the kernel's events before. Does not run. */
 void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res);
-/* Ask for a snapshot (start, overrun). Runs pause until its last part is in. */
-int nk_reconcile_resync(struct nk_reconcile *r, const char *why);
+/* Ask for a snapshot (start, overrun). Runs pause until its last part is in. who: the one by whose doing it is needed, or NULL. */
+int nk_reconcile_resync(struct nk_reconcile *r, const char *why, const struct nk_culprit *who);
 bool nk_reconcile_resyncing(const struct nk_reconcile *r);
 /* The last part of a snapshot has been fed: everything is dirty. */
 void nk_reconcile_resynced(struct nk_reconcile *r, int error);

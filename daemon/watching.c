@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/kernel/pin_watch.h"
 #include "daemon/manager.h"
@@ -166,12 +167,28 @@ static void on_pins(int fd, short what, void *arg)
 	event_add(m->on_pins_late, &release_time);
 }
 
+void nk_manager_watch_pins(struct nk_manager *m)
+{
+	struct event *old = m->on_pins;
+
+	m->on_pins = NULL;
+	if (old)
+		event_free(old);
+	evtimer_del(m->on_pins_late);
+	if (m->pins_fd >= 0)
+		close(m->pins_fd);
+	m->pins_fd = nk_pin_watch_open(m->settings.bpffs);
+	if (m->pins_fd >= 0)
+		m->on_pins = event_new(m->base, m->pins_fd, EV_READ | EV_PERSIST, on_pins, m);
+	if (m->on_pins)
+		event_add(m->on_pins, NULL);
+}
+
 int nk_manager_open_pins(struct nk_manager *m)
 {
-	m->pins_fd = nk_pin_watch_open(m->settings.bpffs);
-	if (m->pins_fd < 0)
-		return m->pins_fd == -ENOMEM ? -ENOMEM : 0;
-	m->on_pins = event_new(m->base, m->pins_fd, EV_READ | EV_PERSIST, on_pins, m);
 	m->on_pins_late = evtimer_new(m->base, on_pins_late, m);
-	return m->on_pins && m->on_pins_late && event_add(m->on_pins, NULL) == 0 ? 0 : -ENOMEM;
+	if (!m->on_pins_late)
+		return -ENOMEM;
+	nk_manager_watch_pins(m);
+	return 0;
 }

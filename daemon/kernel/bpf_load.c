@@ -272,7 +272,7 @@ int nk_bpf_repin_program(struct nk_bpf *b, const char *program)
 
 	if (!l || is_pinned(b, program, l->state.id))
 		return 0;
-	return pin_over(l->fd, b->programs, nk_pin_encode(program, pin));
+	return nk_bpf_pin_over(l->fd, b->programs, nk_pin_encode(program, pin));
 }
 
 int nk_bpf_unload(struct nk_bpf *b, const char *program)

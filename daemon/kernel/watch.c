@@ -261,3 +261,10 @@ int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns
 	}
 	return r;
 }
+
+int nk_watch_unmounter(const struct nk_watch *w, struct nk_culprit *ret)
+{
+	struct nk_suspect_key key = { .by = NK_SUSPECT_BY_LINK };
+
+	return look_up(w, &key, 0, ret);
+}

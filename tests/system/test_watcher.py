@@ -180,3 +180,23 @@ def test_a_pin_without_a_watcher(reconfigured, netns):
     until(lambda: not chain("web-1", "netkit/peer") or pins("links") == want, "the link to go")
     until(lambda: pins("links") == want and chain("web-1", "netkit/peer"), "the pin and its link")
     assert "device-degraded" not in [e["NETKITD_EVENT"] for e in journal("NETKITD_DEVICE=web-1")[-5:]]
+
+
+def test_who_unmounted_the_pins(web):
+    """They go to another bpffs, and are watched there."""
+    before, want = chain("web-1", "netkit/peer"), pins("links")
+    began = journal_now()
+    p = subprocess.Popen(["umount", "-l", "/sys/fs/bpf"])
+    assert p.wait() == 0
+    told = until(lambda: [e for e in journal(after=began) if e.get("NETKITD_EVENT") == "resync"], "it to be told")[0]
+    assert told.get("NETKITD_CULPRIT_PID") == str(p.pid) and f"unmounted by umount (pid {p.pid}, uid 0" in told["MESSAGE"], told
+    until(lambda: os.path.isdir(f"{PINS}/links") and pins("links") == want, "the pins")
+    assert chain("web-1", "netkit/peer") == before
+    name, = want
+    h = holder(f"{PINS}/links/{name}")
+    try:
+        run("rm", f"{PINS}/links/{name}")
+        until(lambda: pins("links") == want, "the pin")
+    finally:
+        h.kill()
+        h.wait()
