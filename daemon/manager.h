@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server, rpc. It
- * wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel tells), watching.c (the
- * watcher's life), change.c
- * (requests that change, and the commit), wait.c (requests that wait), methods.c (requests that look) and statedir.c (files under
- * state.d); only these and main include this header.
+ * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server,
+ * rpc. It wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel
+ * tells), watching.c (the watcher's life), change.c (requests that change, and the commit), wait.c (requests that wait), methods.c
+ * (requests that look) and statedir.c (files under state.d); only these and main include this header.
  */
 #include <sys/queue.h>
 

@@ -5,10 +5,10 @@
  * once at start, and afterwards only writes: one transaction a group of changes, before anybody is answered. The only
  * blocking work in the loop.
  *
- * Tables: meta(revision), program(name, source, json), device(name, source, json), interface(name, source, json), tombstone(name): devices
- * and interfaces whose deletion was accepted and has not yet been seen in the kernel, so that a crash in between leaves no orphan;
- * event(seq, json): what is kept of events. PRAGMA user_version is the schema's
- * version, application_id tells that the file is ours.
+ * Tables: meta(revision), program(name, source, json), device(name, source, json), interface(name, source, json),
+ * tombstone(name): devices and interfaces whose deletion was accepted and has not yet been seen in the kernel, so that a crash in
+ * between leaves no orphan; event(seq, json): what is kept of events. PRAGMA user_version is the schema's version, application_id
+ * tells that the file is ours.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What tells of changes that the kernel sends no event of. The watcher's life: loaded at start, replaced when somebody takes it away, and what
- * is done where there is none. And the pins, whose removal is told without a watcher too. Part of the manager.
+ * What tells of changes that the kernel sends no event of. The watcher's life: loaded at start, replaced when somebody takes it
+ * away, and what is done where there is none. And the pins, whose removal is told without a watcher too. Part of the manager.
  */
 #include <errno.h>
 #include <event2/event.h>

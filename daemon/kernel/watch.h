@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * Notices at once when somebody else changes what the kernel sends no event of, netkit's and tcx's chains above all, and knows who asked for the
- * changes that do have events: small tracing programs of ours (bpf/watch.bpf.c) report through a ring buffer, and leave the names of those
- * who ask in a map. What our own process does is not reported. Where the kernel can't do it, nk_watch_open says so and the manager
- * reads the chains from time to time. Nothing pins it: its links are descriptors of ours. Should somebody make us close them, it tells that too.
+ * Notices at once when somebody else changes what the kernel sends no event of, netkit's and tcx's chains above all, and knows who asked for
+ * the changes that do have events: small tracing programs of ours (bpf/watch.bpf.c) report through a ring buffer, and leave the
+ * names of those who ask in a map. What our own process does is not reported. Where the kernel can't do it, nk_watch_open says so
+ * and the manager reads the chains from time to time. Nothing pins it: its links are descriptors of ours. Should somebody make us
+ * close them, it tells that too.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,7 +37,8 @@ void nk_watch_read(struct nk_watch *w);
 
 /*
  * Who asked lately for a change of the link `ifindex`, or of the one with this name (NULL: none), in the namespace with this inode
- * number, or asked through this port (0: none), since since_us (monotonic)? 0 or -ENOENT. Of rtnetlink requests only those that succeeded, or are still at work.
+ * number, or asked through this port (0: none), since since_us (monotonic)? 0 or -ENOENT. Of rtnetlink requests only those that
+ * succeeded, or are still at work.
  */
 int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns, uint32_t ifindex, const char *name, uint32_t port,
 		     struct nk_culprit *ret);

@@ -85,13 +85,16 @@ def test_one_that_is_taken_away_again_and_again_is_replaced_later(reconfigured, 
     rpc = reconfigured({"poll_s": 15})
     rpc.converge([pair(attachments=FW)], [program("next1")])
     began = journal_now()
-    before = watchers()
-    take(*before)
-    until(lambda: len(removals(began)) == 1 and len(watchers()) == len(before), "the second one")
-    take(*watchers())
-    until(lambda: len(removals(began)) == 2, "the second loss to be told")
-    status = rpc.call("daemon.status")
-    assert status["watcher"] == "poll" and "again and again" in json.dumps(status["health_reasons"]), status
+    count = len(watchers())
+    # On a slow machine more time passes between two of these than counts as again and again.
+    for n in range(1, 10):
+        until(lambda: len(watchers()) == count, "the next one")
+        take(*watchers())
+        until(lambda: len(removals(began)) == n, "its loss to be told")
+        status = rpc.call("daemon.status")
+        if status["watcher"] == "poll":
+            break
+    assert n > 1 and status["watcher"] == "poll" and "again and again" in json.dumps(status["health_reasons"]), status
     # Meanwhile drift is found all the same, and then there is a third one.
     run("bpftool", "link", "detach", "id", chain("web-1", "netkit/peer")[0][1])
     until(lambda: chain("web-1", "netkit/peer"), "the program")
