@@ -3,8 +3,10 @@
 program is lost or attached twice for it, and nothing is left of what nobody wants."""
 import json
 import os
+import random
 import signal
 import subprocess
+import time
 
 import pytest
 from tools import (DATABASE, PATIENCE, PINS, VERDICT, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until,
@@ -138,6 +140,24 @@ def test_hidden_again_and_again(web):
     web.converge(mode="replace")
     until(lambda: pinned("links") == [] and pinned("programs") == [], "the pins to go")
     web.converge([pair()], [program("next1")])
+
+
+def test_killed_while_pins_move(web):
+    """At whichever moment: each link has a pin in the one bpffs or the other, and the next start brings together what it finds."""
+    before, chance = held(), random.Random(4)
+    for what in (mount, unmount, unmount, mount, unmount):
+        run("systemctl", "restart", "netkitd")  # systemd waits longer each time a daemon dies: begin at the beginning
+        assert wait_for_daemon().call("state.wait", {"timeout_ms": 1000 * PATIENCE})["converged"]
+        pid = main_pid()
+        what()
+        time.sleep(chance.uniform(0, 0.15))
+        os.kill(pid, signal.SIGKILL)
+        assert held() == before
+        until(lambda: main_pid() not in (0, pid), "systemd to start it again")
+        assert wait_for_daemon().call("state.wait", {"timeout_ms": 1000 * PATIENCE})["converged"]
+        until(in_place, "the pins where they are seen")
+        assert held() == before
+        assert "%fresh" not in pinned("links") + pinned("programs")
 
 
 @pytest.mark.parametrize("what", ["gone", "another", "hidden"])
