@@ -63,6 +63,8 @@ def test_interfaces(rpc):
         shown = cli("get", "t0")
         assert shown.returncode == 0 and "fw" in shown.stdout and "ifindex" in shown.stdout
         assert "fw" in cli("list", "attachments", "t0").stdout
+        assert "tcx/ingress" in cli("chain", "t0").stdout
+        assert complete("get", "") == complete("chain", "") == complete("list", "attachments", "") == {"t0"}
         assert "1: 1 ready" in cli("status").stdout
         refused = cli("set", "t0", "mtu=1400")
         assert refused.returncode == 2 and "apply" in refused.stderr
@@ -196,7 +198,7 @@ def test_completion(rpc, netns, tmp_path):
     assert {"--wait", "--replace", "--help", "--socket"} <= complete("apply", "--")
     assert "--wait" not in complete("--")
     assert complete("-o", "") == {"table", "json"} == complete("--output", "=", "")
-    assert complete("list", "") == {"devices", "programs", "attachments"}
+    assert complete("list", "") == {"devices", "interfaces", "programs", "attachments"}
     assert complete("get", "") == {"web-1", "left"} == complete("list", "attachments", "") == complete("chain", "")
     assert complete("delete", "web-1", "l") == {"left"}
     assert complete("get", "web-1", "") == set()

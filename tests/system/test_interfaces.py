@@ -273,6 +273,23 @@ def test_renamed(rpc, links):
             subprocess.run(["ip", "link", "del", name], capture_output=True)
 
 
+def test_into_a_container_and_back(rpc, links, netns):
+    """The kernel would take the programs along."""
+    netns("t")
+    links("t0")
+    rpc.converge(programs=[program("a", "next1")], interfaces=[interface("t0", at("a"))])
+    after = journal_now()
+    run("ip", "link", "set", "t0", "netns", "t")
+
+    def inside():
+        return [p for group in json.loads(run("ip", "netns", "exec", "t", "bpftool", "-j", "net", "show")) for p in group.get("tc", [])]
+    until(lambda: not inside(), "nothing of ours in the container")
+    until(lambda: condition(rpc, "t0")["reason"] == "InterfaceMissing" and not files("t0"), "its condition")
+    run("ip", "-n", "t", "link", "set", "t0", "netns", "1")
+    until(lambda: condition(rpc, "t0")["state"] == "Ready", "its condition")
+    assert len(chain("t0", IN)) == 1 and journal("NETKITD_EVENT=drift", after=after) == []
+
+
 def test_away_while_netkitd_is_down(rpc, links):
     """Renamed, and another one in its place, when nobody looked."""
     links("t0"), links("t1")
