@@ -88,8 +88,8 @@ def at(name, hook=IN, program=None, **place):
     return {"name": name, "hook": hook, "program": program or name, **place}
 
 
-def interface(name, *attachments):
-    return {"name": name, "attachments": list(attachments)}
+def interface(name, *attachments, **more):
+    return {"name": name, "attachments": list(attachments), **more}
 
 
 def get(rpc, name):
@@ -366,6 +366,19 @@ def test_a_name_that_a_device_gets(rpc, links, netns):
 # ---- drift
 
 @pytest.mark.parametrize("hook", [IN, OUT])
+def test_drift_that_is_only_told(rpc, links):
+    links("t0")
+    want = interface("t0", at("a", IN), on_drift="report")
+    rpc.converge(programs=[program("a", "next1")], interfaces=[want])
+    p = subprocess.Popen(["bpftool", "link", "detach", "id", str(chain("t0", IN)[0][1])])
+    p.wait()
+    until(lambda: condition(rpc, "t0").get("reason") == "Drifted", "the drift to be noticed")
+    assert f"attachment a on t0 was detached by bpftool (pid {p.pid}, " in condition(rpc, "t0")["message"]
+    assert chain("t0", IN) == [] and get(rpc, "t0")["repairs"] == 0
+    rpc.converge(interfaces=[want])
+    assert chain("t0", IN)
+
+
 @pytest.mark.parametrize("how", ["detach", "rm"])
 def test_a_lost_attachment_comes_back(rpc, links, how, hook):
     """And it is told who took it."""
