@@ -72,7 +72,8 @@ void nk_object_release(struct nk_reconcile *r, struct nk_object *o, const char *
 void nk_object_begin_anew(struct nk_object *o)
 {
 	o->ready_as = nk_device_unref(o->ready_as);
-	o->drifting = false;
+	o->drifting = o->untold = false;
+	o->broken = 0;
 	o->noticed_us = 0;
 	o->futile = 0;
 	free(o->culprit);

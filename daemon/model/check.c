@@ -323,7 +323,7 @@ static void check_attachments(struct report *r, const struct nk_device *d)
 			say(at(r, "/attachments/%u", i), "the kernel runs at most %d programs at one hook", NK_CHAIN_MAX);
 			return;
 		}
-		if (a->required && d->on_drift == NK_ON_DRIFT_REPORT)
+		if (a->required && !d->interface && d->on_drift == NK_ON_DRIFT_REPORT)
 			say(at(r, "/attachments/%u/required", i), "the device is closed when an attachment is lost that is required, and "
 			    "\"on_drift\" says that nothing is done then: leave one of the two out");
 		if (!nk_hook_fits(a->hook, d->interface))

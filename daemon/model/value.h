@@ -133,7 +133,7 @@ struct nk_attachment {
  */
 struct nk_device {
 	atomic_uint refs;
-	bool interface; /* then it is single, and has nothing but its name and attachments */
+	bool interface; /* then it is single, and has nothing but its name, on_drift and attachments */
 	uint8_t mode; /* enum nk_mode */
 	uint8_t on_drift; /* enum nk_on_drift */
 	bool single;  /* no peer */

@@ -400,6 +400,25 @@ def test_a_lost_attachment_comes_back(rpc, links, how, hook):
     assert get(rpc, "t0")["repairs"] == 1 and pins("t0")[f"{hook.removeprefix('tcx/')}:a"] == chain("t0", hook)[0][1]
 
 
+def test_a_lost_attachment_is_left_where_that_is_said(rpc, links):
+    """Told once, until the definition is applied again; a link that is made anew begins anew."""
+    links("t0")
+    desired = {**interface("t0", at("a"), at("b")), "on_drift": "report"}
+    rpc.converge(programs=[program("a", "next1"), program("b", "next2")], interfaces=[desired])
+    (first, lost), (second, kept) = chain("t0", IN)
+    run("bpftool", "link", "detach", "id", lost)
+    until(lambda: condition(rpc, "t0").get("reason") == "Drifted", "its condition")
+    assert chain("t0", IN) == [(second, kept)] and rpc.call("daemon.status")["counts"]["interfaces_degraded"] == 1
+    rpc.converge(interfaces=[desired])
+    assert [p for p, _ in chain("t0", IN)] == [first, second]
+    run("bpftool", "link", "detach", "id", kept)
+    until(lambda: condition(rpc, "t0").get("reason") == "Drifted", "its condition")
+    run("ip", "link", "del", "t0")
+    links("t0")
+    until(lambda: condition(rpc, "t0")["state"] == "Ready", "its condition")
+    assert [p for p, _ in chain("t0", IN)] == [first, second]
+
+
 def test_a_program_exchanged_in_our_link(rpc, links, theirs):
     links("t0")
     rpc.converge(programs=[program("a", "next1")], interfaces=[interface("t0", at("a"))])

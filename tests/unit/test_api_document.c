@@ -598,7 +598,7 @@ static void every_problem_is_told(void **state)
 
 static void each_member_of_an_interface(void **state)
 {
-	static const char text[] = "{\"interfaces\": [{\"attachments\": [{\"hook\": \"tcx/egress\", \"program\": \"p\", \"name\": \"a\"},"
+	static const char text[] = "{\"interfaces\": [{\"on_drift\": \"report\", \"attachments\": [{\"hook\": \"tcx/egress\", \"program\": \"p\", \"name\": \"a\"},"
 				   "{\"name\": \"b\", \"hook\": \"tcx/ingress\", \"program\": \"p\", \"first\": true}],"
 				   "\"name\": \"eth0\"}]}";
 	json_t *json = parse(text), *out;
@@ -613,7 +613,7 @@ static void each_member_of_an_interface(void **state)
 	assert_true(in.interfaces[0]->interface && in.interfaces[0]->single);
 	out = nk_encode_device(in.interfaces[0]);
 	dump = json_dumps(out, JSON_COMPACT);
-	assert_string_equal(dump, "{\"name\":\"eth0\",\"attachments\":[{\"name\":\"a\",\"hook\":\"tcx/egress\",\"program\":\"p\"},"
+	assert_string_equal(dump, "{\"name\":\"eth0\",\"on_drift\":\"report\",\"attachments\":[{\"name\":\"a\",\"hook\":\"tcx/egress\",\"program\":\"p\"},"
 				  "{\"name\":\"b\",\"hook\":\"tcx/ingress\",\"program\":\"p\",\"first\":true}]}");
 	free(dump);
 	nk_document_input_clear(&in);
