@@ -139,12 +139,6 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"A feature was tried and is not there; the message says which, and which kernel option gives it. What needs it is refused as "
 		"unsupported; everything else works.",
 		"`netkitd --check` lists all features. Use a kernel that has this one, if it is needed."},
-	[NK_EVENT_SETTINGS_REFUSED] = {
-		"settings-refused", "282f472e3b704550b0952dc255095b92", LOG_ERR,
-		"The settings were refused",
-		"/etc/netkitd/netkitd.json can't be read as settings; the message names the place. On reload, the settings from before hold; "
-		"at start, the daemon does not run.",
-		"Correct the file (`netkitd-cli schema settings` says what is allowed), then `systemctl reload-or-restart netkitd`."},
 };
 
 bool nk_event_is_kept(enum nk_event_kind kind)

@@ -28,9 +28,8 @@ enum nk_event_kind {
 	NK_EVENT_STATE_FILE_REFUSED,
 	NK_EVENT_DATABASE_FAILED,
 	NK_EVENT_CAPABILITY_MISSING,
-	NK_EVENT_SETTINGS_REFUSED,
 };
-#define NK_EVENT_KINDS 22
+#define NK_EVENT_KINDS 21
 
 struct nk_event_info {
 	const char *kind;       /* on the socket: "device-ready" */
