@@ -365,7 +365,6 @@ def test_a_name_that_a_device_gets(rpc, links, netns):
 
 # ---- drift
 
-@pytest.mark.parametrize("hook", [IN, OUT])
 def test_drift_that_is_only_told(rpc, links):
     links("t0")
     want = interface("t0", at("a", IN), on_drift="report")
@@ -379,6 +378,7 @@ def test_drift_that_is_only_told(rpc, links):
     assert chain("t0", IN)
 
 
+@pytest.mark.parametrize("hook", [IN, OUT])
 @pytest.mark.parametrize("how", ["detach", "rm"])
 def test_a_lost_attachment_comes_back(rpc, links, how, hook):
     """And it is told who took it."""
