@@ -141,18 +141,6 @@ bool nk_object_contended(struct nk_reconcile *r, struct nk_object *o)
 	return false;
 }
 
-bool nk_object_outrun(struct nk_reconcile *r, struct nk_object *o)
-{
-	char who[WHO_SIZE], text[512];
-
-	if (!o->drifting || !is_known(o->culprit))
-		return false;
-	snprintf(text, sizeof(text), "%s changes it as fast as it is put back: %s", fighter(o->culprit, who, sizeof(who)),
-		 o->drift ? o->drift : "it was changed");
-	nk_object_fail(r, o, "Contended", text, 0, NULL);
-	return true;
-}
-
 /* ---- it drifts ---- */
 
 /* Tell it, once. */

@@ -462,8 +462,7 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		nk_plan_truncate(plan, before);
 		leave_plan(r, o);
 		o->futile = 0;
-		if (!nk_object_outrun(r, o))
-			nk_object_fail(r, o, "NoEffect", text, 0, NULL);
+		nk_object_fail(r, o, "NoEffect", text, 0, NULL);
 		return;
 	}
 	if (o->state == NK_STATE_READY)

@@ -71,7 +71,5 @@ bool nk_reconcile_drifted(struct nk_reconcile *r, struct nk_object *o, struct nk
 void nk_object_undrifted(struct nk_reconcile *r, struct nk_object *o);
 /* Whether somebody fights for an object that is as desired: then its condition says so, and it is looked at when that may be over. */
 bool nk_object_contended(struct nk_reconcile *r, struct nk_object *o);
-/* Plans work and leave it different: if somebody is known who changes it meanwhile, that is its condition, and it backs off. Returns whether. */
-bool nk_object_outrun(struct nk_reconcile *r, struct nk_object *o);
 /* Forget who fought for it, and what was left. */
 void nk_object_forgive(struct nk_object *o);

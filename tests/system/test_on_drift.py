@@ -221,27 +221,6 @@ def test_who_does_it_again_and_again_is_counted(rpc, netns, fight):
     until(lambda: events_since(began, "repaired"), "a repair that is told")
 
 
-def test_who_is_as_fast_as_the_repair(rpc, netns):
-    """He asks all the time: the address goes before it is seen to be back."""
-    netns("web-1")
-    rpc.converge([pair()])
-    index = link("web-1")["ifindex"]
-    code = ("import socket, struct, sys\n"
-            "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n"
-            "body = struct.pack('BBBBI', socket.AF_INET, 32, 0, 0, int(sys.argv[1])) + struct.pack('HH', 8, 2) + bytes([10, 0, 0, 1])\n"
-            "while True:\n"
-            "    s.send(struct.pack('IHHII', 16 + len(body), 21, 5, 1, 0) + body)\n"
-            "    s.recv(65536)\n")
-    p = subprocess.Popen(["python3", "-c", code, str(index)])
-    try:
-        c = until(lambda: condition(rpc) if condition(rpc).get("reason") == "Contended" else None, "the fight to be noticed")
-        assert c["message"].startswith("python3 (uid 0, "), c
-    finally:
-        p.kill()
-        p.wait()
-    until(lambda: condition(rpc)["state"] == "Ready" and "10.0.0.1/32" in addresses("web-1"), "the repair")
-
-
 def test_repairs_of_a_fight_wait_longer_and_longer(rpc, netns, fight):
     netns("web-1")
     rpc.converge([pair()])
