@@ -82,17 +82,11 @@ uint32_t nk_bpf_link_ifindex(const struct bpf_link_info *info)
 	return info->type == BPF_LINK_TYPE_TCX ? info->tcx.ifindex : info->netkit.ifindex;
 }
 
-static void close_directory(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-
 /* Fill the table from the pins that are there. Names that are not ours and pins that are no links of a chain are left alone. */
 static int read_pins(struct nk_bpf *b, struct nk_error *err)
 {
 	_close_ int fd = openat(b->links, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	__attribute__((cleanup(close_directory))) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 	int r;
 
@@ -500,7 +494,7 @@ static bool read_interface_link(int dir, const char *pin, struct nk_interface_li
 
 int nk_bpf_each_interface_link(const char *dir, void (*fn)(const struct nk_interface_link *l, void *arg), void *arg)
 {
-	__attribute__((cleanup(close_directory))) DIR *links = NULL;
+	_closedir_ DIR *links = NULL;
 	_free_ char *path = NULL;
 	struct dirent *entry;
 

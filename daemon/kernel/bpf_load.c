@@ -291,16 +291,10 @@ int nk_bpf_unload(struct nk_bpf *b, const char *program)
 	return 0;
 }
 
-static void close_directory(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-
 void nk_bpf_sweep_programs(const struct nk_bpf *b)
 {
 	_close_ int fd = openat(b->programs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	__attribute__((cleanup(close_directory))) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 
 	if (dir)
@@ -319,7 +313,7 @@ void nk_bpf_sweep_programs(const struct nk_bpf *b)
 
 int nk_bpf_each_link(const char *dir, void (*fn)(uint32_t prog_id, void *arg), void *arg)
 {
-	__attribute__((cleanup(close_directory))) DIR *links = NULL;
+	_closedir_ DIR *links = NULL;
 	_free_ char *path = NULL;
 	struct dirent *entry;
 
@@ -340,7 +334,7 @@ int nk_bpf_each_link(const char *dir, void (*fn)(uint32_t prog_id, void *arg), v
 
 int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t prog_id, void *arg), void *arg)
 {
-	__attribute__((cleanup(close_directory))) DIR *programs = NULL;
+	_closedir_ DIR *programs = NULL;
 	_free_ char *path = NULL;
 	struct dirent *entry;
 

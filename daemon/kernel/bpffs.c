@@ -219,12 +219,6 @@ bool nk_bpffs_same(int a, int b)
 	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static void close_directory(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-
 static int pin_there(int from, const char *name, int to)
 {
 	_close_ int fd = nk_bpf_pin_get(from, name);
@@ -236,7 +230,7 @@ static int pin_there(int from, const char *name, int to)
 static int go_through(int from, int to)
 {
 	_close_ int fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	__attribute__((cleanup(close_directory))) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	_closedir_ DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 	int r = 0;
 

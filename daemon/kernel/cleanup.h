@@ -4,6 +4,7 @@
  * Cleanup attributes of this directory: what a variable holds is given back when it goes out of scope. A descriptor is -1
  * while it holds none.
  */
+#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,8 +19,15 @@ static inline void nk_cleanup_close(const int *fd)
 		close(*fd);
 }
 
+static inline void nk_cleanup_closedir(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
 #define _free_ __attribute__((cleanup(nk_cleanup_free)))
 #define _close_ __attribute__((cleanup(nk_cleanup_close)))
+#define _closedir_ __attribute__((cleanup(nk_cleanup_closedir)))
 
 /* Hand a descriptor on: the variable holds none afterwards. */
 static inline int nk_take_fd(int *fd)

@@ -16,13 +16,6 @@
 #include "daemon/kernel/rtnl.h"
 #include "daemon/model/map.h"
 
-static void cleanup_dir(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-#define _dir_ __attribute__((cleanup(cleanup_dir)))
-
 /* Identity of what a path is, if it lies in the filesystem of namespaces (whose device is nsfs). */
 static bool identify_at(int dir, const char *path, dev_t nsfs, struct nk_netns_identity *ret)
 {
@@ -36,7 +29,7 @@ static bool identify_at(int dir, const char *path, dev_t nsfs, struct nk_netns_i
 
 int nk_netns_scan(int (*fn)(const struct nk_netns_place *place, void *arg), void *arg)
 {
-	_dir_ DIR *names = opendir(NK_NETNS_DIR), *procs = opendir("/proc");
+	_closedir_ DIR *names = opendir(NK_NETNS_DIR), *procs = opendir("/proc");
 	const struct dirent *e;
 	struct stat own;
 	int r;

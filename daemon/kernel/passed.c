@@ -100,15 +100,9 @@ static bool is_named(const struct nk_document *doc, uint32_t id)
 	return n.found;
 }
 
-static void close_directory(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-
 void nk_passed_collect(const char *bpffs, const struct nk_document *doc)
 {
-	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
+	_closedir_ DIR *dir = NULL;
 	_free_ char *path = NULL;
 	struct dirent *entry;
 

@@ -14,25 +14,12 @@ import sys
 import time
 
 import pytest
-from tools import PINS, VERDICT, RpcError, chain, link, main_pid, pair, ping, program, run, until, wait_for_daemon
+from tools import PINS, VERDICT, RpcError, bpf, chain, link, main_pid, pair, ping, program, run, until, wait_for_daemon
 
 ORDER = "/usr/lib/netkitd-tests/order.bpf.o"
 THEIRS = "/sys/fs/bpf/theirs"
 PEER = "netkit/peer"
 BEFORE = 8  # BPF_F_BEFORE
-
-
-def bpf(command, fields):
-    """bpf(2) with 32-bit fields by their offsets. The result, or OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    attr = ctypes.create_string_buffer(128)
-    for at, value in fields.items():
-        size = 8 if isinstance(value, ctypes.Array) else 4
-        attr[at:at + size] = (ctypes.addressof(value) if size == 8 else value).to_bytes(size, "little")
-    r = libc.syscall(321, command, attr, 128)
-    if r < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return r
 
 
 def pinned(path):

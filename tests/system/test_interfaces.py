@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from tools import (PINS, VERDICT, RpcError, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until,
+from tools import (PINS, VERDICT, RpcError, bpf, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until,
                    wait_for_daemon)
 
 V1, V2 = ("/usr/lib/netkitd-tests/upgrade%d.bpf.o" % n for n in (1, 2))
@@ -50,19 +50,6 @@ def theirs():
     run("bpftool", "prog", "loadall", VERDICT, THEIRS)
     yield lambda name: json.loads(run("bpftool", "-j", "prog", "show", "pinned", f"{THEIRS}/{name}"))["id"]
     run("rm", "-r", THEIRS)
-
-
-def bpf(command, fields):
-    """bpf(2) with 32-bit fields by their offsets. The result, or OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    attr = ctypes.create_string_buffer(128)
-    for at, value in fields.items():
-        size = 8 if isinstance(value, ctypes.Array) else 4
-        attr[at:at + size] = (ctypes.addressof(value) if size == 8 else value).to_bytes(size, "little")
-    r = libc.syscall(321, command, attr, 128)
-    if r < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return r
 
 
 def their_program(name):

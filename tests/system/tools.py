@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the system tests and the demo share. They run as root in the lab's machine with the project installed and systemd running,
 speak to the daemon as any client would, and read back what it did with ip, bpftool and journalctl: never with our own code."""
+import ctypes
 import json
 import os
 import queue
@@ -196,6 +197,19 @@ class Rpc:
             message = self.line()
             if "method" in message:
                 return message["params"]
+
+
+def bpf(command, fields):
+    """bpf(2) with 32-bit fields by their offsets. The result, or OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    attr = ctypes.create_string_buffer(128)
+    for at, value in fields.items():
+        size = 8 if isinstance(value, ctypes.Array) else 4
+        attr[at:at + size] = (ctypes.addressof(value) if size == 8 else value).to_bytes(size, "little")
+    r = libc.syscall(321, command, attr, 128)
+    if r < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return r
 
 
 def main_pid():
