@@ -153,6 +153,8 @@ int nk_manager_open_pins(struct nk_manager *m);
 void nk_manager_watch_pins(struct nk_manager *m);
 /* Take in what there is to tell of pins, now. */
 void nk_manager_drain_pins(struct nk_manager *m);
+/* The same of the watcher, if there is one. */
+void nk_manager_drain_watch(struct nk_manager *m);
 /* The watcher says that it is being taken away by `who`: it is replaced when it has told all. */
 void nk_manager_watch_removed(struct nk_manager *m, const struct nk_culprit *who);
 

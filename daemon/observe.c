@@ -237,6 +237,8 @@ void nk_manager_on_executor(int fd, short what, void *arg)
 			/* The kernel told of everything the plan did before it acknowledged it: look with that in hand. */
 			drain_monitor(m, 0);
 			nk_manager_drain_pins(m);
+			/* An inspection that a removed pin asked for may see its link gone before the watcher's word is read of who did it. */
+			nk_manager_drain_watch(m);
 			nk_reconcile_result(m->reconcile, res);
 			break;
 		case NK_JOB_SNAPSHOT:

@@ -96,15 +96,20 @@ static void replace(struct nk_manager *m)
 	nk_manager_inspect_all(m);
 }
 
-static void on_watch(int fd, short what, void *arg)
+void nk_manager_drain_watch(struct nk_manager *m)
 {
-	struct nk_manager *m = arg;
-
-	(void)fd;
-	(void)what;
+	if (!m->watch)
+		return;
 	nk_watch_read(m->watch);
 	if (m->watch_gone.what)
 		replace(m);
+}
+
+static void on_watch(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	nk_manager_drain_watch(arg);
 }
 
 static void on_poll(int fd, short what, void *arg)
