@@ -126,7 +126,8 @@ static void on_poll(int fd, short what, void *arg)
 
 /* ---- pins ---- */
 
-/* A kernel thread releases a link some time after its pin went. The watcher tells when; without one, so long is waited before the chain is read. */
+/* A kernel thread releases a link some time after its pin went, and the watcher tells when and whose doing it was. So long is waited for that:
+ * a chain that is read too early has the link still, or lacks it and nobody knows why. */
 static const struct timeval release_time = { .tv_usec = 200000 };
 
 static void pin_removed(bool is_program, const char *name, void *arg)
@@ -164,10 +165,6 @@ static void on_pins(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (m->watch) {
-		nk_manager_drain_pins(m);
-		return;
-	}
 	event_del(m->on_pins);
 	event_add(m->on_pins_late, &release_time);
 }
