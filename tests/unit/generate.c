@@ -466,7 +466,7 @@ static void drift_chain(struct rng *r, struct world *w)
 	case 5: /* full, or nearly */
 		if (rng_one_in(r, 32))
 			for (uint32_t n = 60 + rng_below(r, 4); c->n < n;)
-				world_link_insert(w, hook, rng_below(r, c->n + 1), "", 2000 + c->n);
+				world_link_insert(w, hook, rng_below(r, c->n + 1), "", 2000 + w->next_id);
 		break;
 	}
 }
