@@ -51,7 +51,6 @@ def test_list_get_and_status_for_people_and_programs(rpc, document):
 def test_interfaces(rpc):
     text = json.dumps({"programs": [program("next1")],
                        "interfaces": [{"name": "t0", "attachments": [{"name": "fw", "hook": "tcx/ingress", "program": "next1"}]}]})
-    run("tc", "qdisc", "add", "dev", "lo", "clsact")  # see test_interfaces.py
     try:
         missing = cli("apply", "--wait=1", "-", input=text)
         assert missing.returncode == 3 and "interface/t0" in missing.stderr + missing.stdout and "InterfaceMissing" in missing.stderr + missing.stdout
@@ -73,7 +72,6 @@ def test_interfaces(rpc):
     finally:
         cli("delete", "--wait", "t0")
         run("ip", "link", "del", "t0", check=False)
-        run("tc", "qdisc", "del", "dev", "lo", "clsact")
 
 
 def test_set_delete_and_wait(rpc, netns):

@@ -18,15 +18,6 @@ TYPES = {IN: 46, OUT: 47}  # enum bpf_attach_type
 BEFORE = 8  # BPF_F_BEFORE
 
 
-@pytest.fixture(scope="module", autouse=True)
-def held_packet_path():
-    """The first program at any tcx hook makes the kernel rewrite its own packet path: under QEMU's emulation a packet that is there at
-    this moment makes it panic. With a clsact on lo the path is rewritten here, once."""
-    run("tc", "qdisc", "add", "dev", "lo", "clsact")
-    yield
-    run("tc", "qdisc", "del", "dev", "lo", "clsact")
-
-
 @pytest.fixture
 def links():
     """Make links of somebody else: links("t0", "type", "dummy"). All go at the end."""
