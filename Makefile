@@ -22,9 +22,10 @@ bench:
 	tests/bench/run $(if $(K),-k "$(K)")
 	$(if $(K),,tests/driver/bench)
 
-# The kernel driver's: its part of check, ten minutes of torture on the debug kernel (SEED=N), instructions a packet, and the patch series.
+# The kernel driver's: its part of check, with all of the daemon's tests; ten minutes of torture on the debug kernel (SEED=N); instructions
+# a packet; and the patch series.
 driver-check:
-	tests/run system-driver driver debug
+	tests/run system-driver-all driver debug
 
 driver-torture:
 	tests/driver/torture $(if $(SEED),--seed $(SEED))

@@ -149,9 +149,10 @@ def test_a_device_whose_program_does_not_load_stays_closed(rpc, netns, host_addr
         stop(running)
 
 
-def test_the_container_cannot_open_a_closed_device(rpc, netns, host_address):
-    """While the primary is down, what the container does to its own end changes nothing."""
+def test_the_container_cannot_open_a_closed_device(reconfigured, netns, host_address):
+    """While the primary is down, what the container does to its own end changes nothing. Repairs of such a fight wait, here not long."""
     netns("n0")
+    rpc = reconfigured({"retry_min_ms": 10, "retry_max_ms": 100})
     rpc.converge(devices(1, DROPPING), [program(p) for p in DROPPING])
     running = [sender("udp", ["n0"]), sender("raw", ["n0"])]
     try:
