@@ -315,7 +315,7 @@ static int read_peer(struct snapshot *s, const struct followed *f)
 
 static int read_chains(struct snapshot *s, const struct followed *f)
 {
-	for (int hook = 0; hook < NK_HOOKS; hook++) {
+	for (enum nk_hook hook = 0; nk_hook_fits(hook, false); hook++) {
 		struct nk_obs_chain chain = {};
 		int r = nk_bpf_query(s->w->bpf, f->ifindex, hook, &chain);
 
