@@ -492,17 +492,24 @@ static bool read_interface_link(int dir, const char *pin, struct nk_interface_li
 	return true;
 }
 
+int nk_bpf_open_pins(const char *dir, const char *name, DIR **ret)
+{
+	_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s/%s", dir, name) < 0)
+		return -ENOMEM;
+	*ret = opendir(path);
+	return *ret ? 0 : -errno;
+}
+
 int nk_bpf_each_interface_link(const char *dir, void (*fn)(const struct nk_interface_link *l, void *arg), void *arg)
 {
 	_closedir_ DIR *links = NULL;
-	_free_ char *path = NULL;
 	struct dirent *entry;
+	int r = nk_bpf_open_pins(dir, "links", &links);
 
-	if (asprintf(&path, "%s/links", dir) < 0)
-		return -ENOMEM;
-	links = opendir(path);
-	if (!links)
-		return -errno;
+	if (r < 0)
+		return r;
 	while ((entry = readdir(links))) {
 		struct nk_interface_link l;
 

@@ -4,6 +4,8 @@
  * What bpf.c (pins, links, chains), bpf_move.c (a link on its way), bpf_load.c (programs) and bpf_upgrade.c (new versions of programs)
  * share.
  */
+#include <dirent.h>
+
 #include <bpf/bpf.h>
 
 #include "daemon/kernel/bpf.h"
@@ -66,6 +68,9 @@ static inline void nk_bpf_changed(uint64_t *revision)
 
 /* What a move that was cut short left behind: finish it, or take it back. Before the pins are read. 0 or -errno. */
 int nk_bpf_settle_move(struct nk_bpf *b, const char *pin);
+
+/* A directory of pins by path: dir is ours, name the one below it. 0 with *ret the caller's, or -errno. */
+int nk_bpf_open_pins(const char *dir, const char *name, DIR **ret);
 
 /* NULL when it isn't loaded. Valid until the next load or unload. */
 const struct nk_bpf_loaded *nk_bpf_find_loaded(const struct nk_bpf *b, const char *name);

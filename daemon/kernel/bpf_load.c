@@ -314,14 +314,11 @@ void nk_bpf_sweep_programs(const struct nk_bpf *b)
 int nk_bpf_each_link(const char *dir, void (*fn)(uint32_t prog_id, void *arg), void *arg)
 {
 	_closedir_ DIR *links = NULL;
-	_free_ char *path = NULL;
 	struct dirent *entry;
+	int r = nk_bpf_open_pins(dir, "links", &links);
 
-	if (asprintf(&path, "%s/links", dir) < 0)
-		return -ENOMEM;
-	links = opendir(path);
-	if (!links)
-		return -errno;
+	if (r < 0)
+		return r;
 	while ((entry = readdir(links))) {
 		struct bpf_link_info info;
 		_close_ int fd = entry->d_type == DT_REG ? nk_bpf_pin_get(dirfd(links), entry->d_name) : -1;
@@ -335,14 +332,11 @@ int nk_bpf_each_link(const char *dir, void (*fn)(uint32_t prog_id, void *arg), v
 int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t prog_id, void *arg), void *arg)
 {
 	_closedir_ DIR *programs = NULL;
-	_free_ char *path = NULL;
 	struct dirent *entry;
+	int r = nk_bpf_open_pins(dir, "programs", &programs);
 
-	if (asprintf(&path, "%s/programs", dir) < 0)
-		return -ENOMEM;
-	programs = opendir(path);
-	if (!programs)
-		return -errno;
+	if (r < 0)
+		return r;
 	while ((entry = readdir(programs))) {
 		char name[NK_NAME_MAX], tag[NK_TAG_STRLEN];
 		_close_ int fd = -1;

@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from tools import (PINS, VERDICT, RpcError, bpf, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until,
+from tools import (PINS, VERDICT, RpcError, bpf, chain, journal, journal_now, link, main_pid, pair, ping, program, restart, run, until,
                    wait_for_daemon)
 
 V1, V2 = ("/usr/lib/netkitd-tests/upgrade%d.bpf.o" % n for n in (1, 2))
@@ -100,14 +100,6 @@ def seen(prog_id):
     ids = json.loads(run("bpftool", "-j", "prog", "show", "id", prog_id)).get("map_ids", [])
     maps = {m["name"]: m["id"] for m in (json.loads(run("bpftool", "-j", "map", "show", "id", i)) for i in ids)}
     return values(maps["seen"])
-
-
-def restart():
-    before = main_pid()
-    os.kill(before, 9)
-    until(lambda: main_pid() not in (0, before), "another process")
-    run("systemctl", "start", "netkitd")
-    return wait_for_daemon()
 
 
 def events_until(rpc, *kinds):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 import pytest
-from tools import PINS, VERDICT, Rpc, RpcError, chain, link, main_pid, pair, ping, program, run, until, wait_for_daemon
+from tools import PINS, VERDICT, Rpc, RpcError, chain, link, pair, ping, program, restart, run, until, wait_for_daemon
 
 TESTS = "/usr/lib/netkitd-tests"
 V1, V2, V3 = (f"{TESTS}/upgrade{n}.bpf.o" for n in (1, 2, 3))
@@ -84,14 +84,6 @@ def condition(rpc, name):
 def sha256(path):
     with open(path, "rb") as f:
         return hashlib.sha256(f.read()).hexdigest()
-
-
-def restart():
-    before = main_pid()
-    os.kill(before, 9)
-    until(lambda: main_pid() not in (0, before), "another process")
-    run("systemctl", "start", "netkitd")
-    return wait_for_daemon()
 
 
 # ---- where they come from ----

@@ -233,6 +233,15 @@ def wait_for_daemon():
     return rpc
 
 
+def restart():
+    """Kill the daemon; a connection to the next one."""
+    before = main_pid()
+    os.kill(before, 9)
+    until(lambda: main_pid() not in (0, before), "another process")
+    run("systemctl", "start", "netkitd")
+    return wait_for_daemon()
+
+
 def pair(name="web-1", ns="web-1", host="10.0.0.1", inside="10.0.0.2", **more):
     """A device as the README's example has it, with what `more` changes. peer= is merged."""
     peer = {"name": "eth0", "netns": ns, "addresses": [f"{inside}/32"], "routes": [{"to": f"{host}/32"},
