@@ -24,6 +24,15 @@ def kill_daemon():
     until(lambda: main_pid() not in (0, pid), "systemd to start it again")
 
 
+def freeze_when(fits):
+    """Stop the daemon when fits() is true of how many of its devices d0, d1… there are: looked at without a pause, since a fast kernel has
+    hundreds of them made in less than a second."""
+    pid, end = main_pid(), time.monotonic() + PATIENCE
+    while not fits(sum(bool(re.fullmatch(r"d\d+", name)) for name in os.listdir("/sys/class/net"))):
+        assert time.monotonic() < end, "the devices never were so many"
+    os.kill(pid, signal.SIGSTOP)
+
+
 def snapshot():
     """Devices, chains and their kernel ids: equal only if nothing was made anew."""
     return {n: (link(n)["ifindex"], chain(n, "netkit/peer"), chain(n, "netkit/primary")) for n in netkits()}
@@ -74,8 +83,7 @@ def test_sigkill_in_the_middle_of_200_devices(rpc, netns):
                 "attachments": [{"name": "a", "hook": "netkit/peer", "program": "next1"}],
                 "peer": {"name": f"p{i}", "netns": "many", "addresses": [f"10.2.{i}.2/32"]}} for i in range(200)]
     reply = rpc.call("state.apply", {"document": {"programs": [program("next1")], "devices": devices}})
-    until(lambda: len(netkits()) > 20, "the first devices")
-    os.kill(main_pid(), signal.SIGSTOP)
+    freeze_when(lambda n: n > 20)
     assert len(netkits()) < 200, "the kill has to come in the middle"
     kill_daemon()
     c = wait_for_daemon()
@@ -96,8 +104,7 @@ def test_sigkill_in_the_middle_of_a_deletion_leaves_no_orphan(rpc, netns):
     rpc.converge([{"name": f"d{i}", "peer": {"name": f"p{i}", "netns": "many"}, "attachments": attachments} for i in range(100)],
                  [program("next1")])
     rpc.call("state.apply", {"document": {}, "mode": "replace"})
-    until(lambda: len(netkits()) < 100, "the first to be deleted")
-    os.kill(main_pid(), signal.SIGSTOP)
+    freeze_when(lambda n: n < 100)
     assert netkits() != [], "the kill has to come in the middle"
     kill_daemon()
     c = wait_for_daemon()
