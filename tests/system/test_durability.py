@@ -24,10 +24,10 @@ def kill_daemon():
     until(lambda: main_pid() not in (0, pid), "systemd to start it again")
 
 
-def freeze_when(fits):
+def freeze_when(pid, fits):
     """Stop the daemon when fits() is true of how many of its devices d0, d1… there are: looked at without a pause, since a fast kernel has
-    hundreds of them made in less than a second."""
-    pid, end = main_pid(), time.monotonic() + PATIENCE
+    a hundred of them made or gone while systemd is asked for the daemon's number."""
+    end = time.monotonic() + PATIENCE
     while not fits(sum(bool(re.fullmatch(r"d\d+", name)) for name in os.listdir("/sys/class/net"))):
         assert time.monotonic() < end, "the devices never were so many"
     os.kill(pid, signal.SIGSTOP)
@@ -82,8 +82,9 @@ def test_sigkill_in_the_middle_of_200_devices(rpc, netns):
     devices = [{"name": f"d{i}", "addresses": [f"10.2.{i}.1/32"],
                 "attachments": [{"name": "a", "hook": "netkit/peer", "program": "next1"}],
                 "peer": {"name": f"p{i}", "netns": "many", "addresses": [f"10.2.{i}.2/32"]}} for i in range(200)]
+    pid = main_pid()
     reply = rpc.call("state.apply", {"document": {"programs": [program("next1")], "devices": devices}})
-    freeze_when(lambda n: n > 20)
+    freeze_when(pid, lambda n: n > 20)
     assert len(netkits()) < 200, "the kill has to come in the middle"
     kill_daemon()
     c = wait_for_daemon()
@@ -103,8 +104,9 @@ def test_sigkill_in_the_middle_of_a_deletion_leaves_no_orphan(rpc, netns):
     attachments = [{"name": "a", "hook": "netkit/peer", "program": "next1"}, {"name": "b", "hook": "netkit/primary", "program": "next1"}]
     rpc.converge([{"name": f"d{i}", "peer": {"name": f"p{i}", "netns": "many"}, "attachments": attachments} for i in range(100)],
                  [program("next1")])
+    pid = main_pid()
     rpc.call("state.apply", {"document": {}, "mode": "replace"})
-    freeze_when(lambda n: n < 100)
+    freeze_when(pid, lambda n: n < 100)
     assert netkits() != [], "the kill has to come in the middle"
     kill_daemon()
     c = wait_for_daemon()
