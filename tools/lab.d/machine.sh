@@ -34,8 +34,9 @@ machine_arguments() {
 	elif kvm_works "$boot"; then
 		set -- -accel kvm -cpu host
 	else
-		# The plainest processor: what newer ones have (longer page tables, copying by the byte, wide registers) costs an emulator a quarter.
-		set -- -accel tcg,thread=multi -cpu qemu64
+		# A plain processor: what newer ones have costs an emulator a quarter of its time (longer page tables, copying by the byte, wide
+		# registers).
+		set -- -accel tcg,thread=multi -cpu Nehalem
 	fi
 	printf '%s\0' "$@" -machine q35 -smp "$cpus" -m "$mem" -nic none -display none -no-reboot -monitor none -nodefaults \
 		-kernel "$boot/vmlinuz" -initrd "$boot/initrd" -append "$append" \
