@@ -21,6 +21,12 @@ const char *nk_path_problem(const char *text)
 	return text[0] == '/' ? NULL : "it does not begin with a slash";
 }
 
+#define ON_DRIFT_ROW(type_, explanation)                                                                                       \
+	{                                                                                                                      \
+		.name = "on_drift", .type = &nk_type_enum, .flags = NK_DEFAULT | NK_OMIT_EMPTY, NK_AT(type_, on_drift),        \
+		.names = on_drift_names, .text = "What becomes of what somebody else changes. " explanation                    \
+	}
+
 /* Nothing but n hexadecimal digits? */
 static bool is_digest(const char *text, size_t n)
 {
@@ -88,6 +94,7 @@ static const struct nk_field program_fields[] = {
 		 "from 0. netkitd pins it; accepted, it becomes `passed`."},
 	{.name = "passed", .type = &nk_type_object, .size = sizeof(struct nk_program),
 	 NK_WHEN(struct nk_program, source, NK_PROGRAM_ID), .table = &table_passed, .text = "What a passed descriptor becomes."},
+	ON_DRIFT_ROW(struct nk_program, "As of a device; it is about netkitd's own pin of the program, below its directory in bpffs."),
 };
 
 static int program_finish(void *obj, const json_t *json, bool ok, struct nk_decode *d)
@@ -285,13 +292,6 @@ static const struct nk_field attachment_item = {
 
 /* ---- devices ---- */
 
-#define ON_DRIFT_ROW(explanation)                                                                                              \
-	{                                                                                                                      \
-		.name = "on_drift", .type = &nk_type_enum, .flags = NK_DEFAULT | NK_OMIT_EMPTY,                                \
-		NK_AT(struct nk_device, on_drift), .names = on_drift_names,                                                    \
-		.text = "What becomes of what somebody else changes. " explanation                                             \
-	}
-
 static const struct nk_field device_fields[] = {
 	{.name = "name", .type = &nk_type_chars, .flags = NK_REQUIRED, NK_AT(struct nk_device, end[NK_PRIMARY].name),
 	 .problem = nk_ifname_problem, .pattern = NK_IFNAME_PATTERN, .what = "an interface name",
@@ -303,7 +303,8 @@ static const struct nk_field device_fields[] = {
 	 .text = "Room before each packet, bytes at least. Needs a kernel that can (6.14); can't be changed in place."},
 	{.name = "tailroom", .type = &nk_type_uint, NK_AT(struct nk_device, tailroom), NK_IF(struct nk_device, has_tailroom),
 	 .text = "Room behind each packet, bytes at least. Likewise."},
-	ON_DRIFT_ROW("`repair`: it is put back at once, and told. `report`: it is told once and left; the device is Degraded (`Drifted`) until "
+	ON_DRIFT_ROW(struct nk_device,
+		     "`repair`: it is put back at once, and told. `report`: it is told once and left; the device is Degraded (`Drifted`) until "
 		     "somebody else puts it back, or the definition is applied again (also unchanged), or netkitd is reloaded or restarted. Not "
 		     "together with an attachment that is `required`."),
 	{.name = "peer", .type = &nk_type_object, .size = sizeof(struct nk_device), NK_UNLESS(struct nk_device, single),
@@ -387,7 +388,7 @@ static const struct nk_field interface_fields[] = {
 	 .problem = nk_ifname_problem, .pattern = NK_IFNAME_PATTERN, .what = "an interface name",
 	 .text = "Its name in the daemon's network namespace. Whatever link has that name is meant: it may come later, go, and come "
 		 "again. No device, and no peer beside them, may have it."},
-	ON_DRIFT_ROW("As of a device; it is about the attachments only."),
+	ON_DRIFT_ROW(struct nk_device, "As of a device; it is about the attachments only."),
 	{.name = "attachments", .type = &nk_type_list, .flags = NK_OMIT_EMPTY,
 	 NK_LIST_AT(struct nk_device, attachments, n_attachments), .item = &attachment_item,
 	 .text = "The programs at both hooks, as of a device. At most 63 a hook, those of others included."},

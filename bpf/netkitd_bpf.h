@@ -73,6 +73,12 @@ struct nk_suspect_key {
 	};
 };
 
+/* Whose pin somebody removed: the key of the map `unpinned`. */
+struct nk_unpinned_key {
+	__u64 directory; /* its inode number */
+	char name[64];   /* there; the beginning of a longer one. Bytes behind it are zero */
+};
+
 /* A record in the watcher's ring buffer: a change that was not ours, and of which the kernel sends no event. */
 struct nk_watch_record {
 	__u32 ifindex; /* chains: of the primary or interface, 0 where only the link is known. DEVICE_SET: of the device in `netns` */

@@ -123,11 +123,17 @@ struct super_block {
 
 struct inode {
 	struct super_block *i_sb;
+	unsigned long i_ino;
 	void *i_private;
+} __attribute__((preserve_access_index));
+
+struct qstr {
+	const unsigned char *name;
 } __attribute__((preserve_access_index));
 
 struct dentry {
 	struct inode *d_inode;
+	struct qstr d_name;
 } __attribute__((preserve_access_index));
 
 struct vfsmount {
@@ -145,6 +151,14 @@ struct {
 	__type(key, struct nk_suspect_key);
 	__type(value, struct nk_culprit);
 } suspects SEC(".maps");
+
+/* Who removed a pin, by its name. Apart from them, since the daemon looks later: inotify's word of it waits for the release of links. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct nk_unpinned_key);
+	__type(value, struct nk_culprit);
+} unpinned SEC(".maps");
 
 /* Is this, of len bytes with the closing NUL, a service or a scope? */
 static __always_inline int is_unit(const char *name, long len)
@@ -449,6 +463,15 @@ int BPF_PROG(sysfs_entry, struct kobject *kobj)
 
 /* ---- pins ---- */
 
+static __always_inline void note_unpinned(struct inode *dir, struct dentry *dentry, const struct nk_culprit *c)
+{
+	struct nk_unpinned_key key = {};
+
+	key.directory = BPF_CORE_READ(dir, i_ino);
+	bpf_probe_read_kernel_str(key.name, sizeof(key.name), BPF_CORE_READ(dentry, d_name.name));
+	bpf_map_update_elem(&unpinned, &key, c, BPF_ANY);
+}
+
 SEC("fentry/vfs_unlink")
 int BPF_PROG(unlink_entry, void *idmap, struct inode *dir, struct dentry *dentry)
 {
@@ -459,6 +482,8 @@ int BPF_PROG(unlink_entry, void *idmap, struct inode *dir, struct dentry *dentry
 	/* Our own are noted as well: the release that follows comes in a kernel thread, and is to be told from others'. */
 	describe_current(&c, NK_WATCH_PIN_REMOVED);
 	suspect_number(0, NK_SUSPECT_BY_LINK, (__u64)BPF_CORE_READ(dentry, d_inode, i_private), &c);
+	if (!is_own())
+		note_unpinned(dir, dentry, &c);
 	return 0;
 }
 

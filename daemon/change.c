@@ -229,51 +229,64 @@ static void accept_program(struct attempt *a, struct nk_program *p, size_t i)
 	nk_passed_accept(s->bpffs, p, fds, collect_fds(a, fds), pointer, &a->err);
 }
 
-static void put_program(struct attempt *a, struct nk_program *p, size_t i)
-{
-	const struct nk_program *old = nk_document_program(a->m->doc, p->name);
-
-	if (old && nk_program_equal(old, p)) /* also when another source says the same */
-		return;
-	check_source(a, "program", "programs", p->name, nk_document_program_source(a->m->doc, p->name), i);
-	accept_program(a, p, i);
-	if (a->err.code)
-		return;
-	if (nk_document_put_program(a->m->doc, p, a->source, i, &a->change) < 0)
-		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
-}
-
-/* A step that leaves the document as it is: d, or nothing, before and after. */
-static int add_step(struct attempt *a, const char *name, const struct nk_device *d, size_t i)
+/* A step that leaves the document as it is: d or p, or nothing, before and after. */
+static int add_step(struct attempt *a, const char *name, const struct nk_device *d, const struct nk_program *p, size_t i)
 {
 	struct nk_change_item *items = reallocarray(a->change.items, a->change.n + 1, sizeof(*items));
-	const char *source = d ? nk_document_device_source(a->m->doc, name) : NULL;
+	const char *source = d || p ? a->source : NULL;
 
 	if (!items)
 		return -ENOMEM;
 	a->change.items = items;
 	a->change.room = a->change.n + 1;
 	items[a->change.n] = (struct nk_change_item){
+		.is_program = p,
 		.pointer_index = i,
 		.dev_prev = nk_device_ref(d),
 		.dev_next = nk_device_ref(d),
+		.prog_prev = nk_program_ref(p),
+		.prog_next = nk_program_ref(p),
 		.src_prev = source ? strdup(source) : NULL,
 		.src_next = source ? strdup(source) : NULL,
 	};
-	strncpy(items[a->change.n].name, name, NK_IFNAMSIZ - 1);
+	strncpy(items[a->change.n].name, name, NK_NAME_MAX - 1);
 	a->change.n++;
 	return source && (!items[a->change.n - 1].src_prev || !items[a->change.n - 1].src_next) ? -ENOMEM : 0;
 }
 
-/* The definition of a device that somebody changed, and that was left so, comes again: it is to be put back. */
+/* The definition of what somebody changed, and what was left so, comes again from its source: it is to be put back. */
+static bool is_wanted_again(const struct attempt *a, bool is_program, const char *name, const char *source)
+{
+	return strcmp(source, a->source) == 0 && nk_reconcile_left(a->m->reconcile, is_program, name);
+}
+
+static void put_program(struct attempt *a, struct nk_program *p, size_t i)
+{
+	const struct nk_program *old = nk_document_program(a->m->doc, p->name);
+	const char *source = nk_document_program_source(a->m->doc, p->name);
+	int r = 0;
+
+	if (old && nk_program_equal(old, p)) { /* also when another source says the same */
+		if (is_wanted_again(a, true, p->name, source))
+			r = add_step(a, p->name, NULL, old, i);
+	} else {
+		check_source(a, "program", "programs", p->name, source, i);
+		accept_program(a, p, i);
+		if (!a->err.code)
+			r = nk_document_put_program(a->m->doc, p, a->source, i, &a->change);
+	}
+	if (r < 0)
+		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
+}
+
 static void put_again(struct attempt *a, const char *name, const struct nk_device *d, size_t i)
 {
-	if (strcmp(nk_document_device_source(a->m->doc, name), a->source) != 0 || !nk_reconcile_left(a->m->reconcile, name)) {
+	if (!is_wanted_again(a, false, name, nk_document_device_source(a->m->doc, name))) {
 		a->sum.unchanged++;
 		return;
 	}
 	a->sum.change++;
-	if (add_step(a, name, d, i) < 0)
+	if (add_step(a, name, d, NULL, i) < 0)
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 }
 
@@ -305,7 +318,7 @@ static int remove_unclaimed(struct attempt *a, const char *name)
 {
 	a->sum.remove++;
 	a->m->collect = true;
-	return add_step(a, name, NULL, SIZE_MAX);
+	return add_step(a, name, NULL, NULL, SIZE_MAX);
 }
 
 static void remove_device(struct attempt *a, const char *name)
@@ -510,6 +523,9 @@ static int add_program_op(struct attempt *a, const struct nk_change_item *it, st
 {
 	struct nk_op op = { .phase = NK_PHASE_LOAD };
 
+	if (it->prog_prev && it->prog_next && nk_program_loads_same(it->prog_prev, it->prog_next) &&
+	    !nk_reconcile_left(a->m->reconcile, true, it->name))
+		return 0;
 	op.kind = it->prog_next ? NK_OP_LOAD : NK_OP_UNLOAD;
 	op.prog = it->prog_next ? it->prog_next : it->prog_prev;
 	return nk_plan_add(plan, &op);

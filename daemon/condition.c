@@ -13,6 +13,16 @@
 
 #define PATIENCE 3 /* tries after which who waits for a change is told that it doesn't work */
 
+struct nk_event_fields nk_object_event(const struct nk_object *o)
+{
+	return (struct nk_event_fields){
+		.device = o->is_program ? NULL : o->name,
+		.program = o->is_program ? o->name : NULL,
+		.interface = o->is_interface,
+		.revision = o->revision,
+	};
+}
+
 void nk_object_wait_netns(struct nk_reconcile *r, struct nk_object *o, bool wait)
 {
 	if (o->wait_netns == wait)
@@ -26,26 +36,23 @@ void nk_object_wait_netns(struct nk_reconcile *r, struct nk_object *o, bool wait
 
 void nk_object_pending(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message)
 {
-	nk_object_set(o->is_program ? r->programs : r->devices, o, NK_STATE_PENDING, reason, message, 0, NULL);
+	nk_object_set(nk_object_table(r, o), o, NK_STATE_PENDING, reason, message, 0, NULL);
 }
 
 void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message, int error,
 			 const char *extack)
 {
-	struct nk_objects *t = o->is_program ? r->programs : r->devices;
-	struct nk_event_fields f = { .interface = o->is_interface, .revision = o->revision, .error = error, .extack = extack };
+	struct nk_event_fields f = nk_object_event(o);
 	bool was = o->state == NK_STATE_DEGRADED || o->state == NK_STATE_PENDING ? o->retries > 0 : false;
-	bool changed = nk_object_set(t, o, NK_STATE_DEGRADED, reason, message, error, extack);
+	bool changed = nk_object_set(nk_object_table(r, o), o, NK_STATE_DEGRADED, reason, message, error, extack);
 
 	o->wait_anchor = false;
 	if (was && !changed)
 		return;
-	if (o->is_program)
-		f.program = o->name;
-	else
-		f.device = o->name;
-	nk_event(r->o.events, o->is_program ? NK_EVENT_PROGRAM_DEGRADED : NK_EVENT_DEVICE_DEGRADED, &f, "%s %s: %s",
-		 o->is_program ? "program" : nk_device_noun(o->is_interface), o->name, message);
+	f.error = error;
+	f.extack = extack;
+	nk_event(r->o.events, o->is_program ? NK_EVENT_PROGRAM_DEGRADED : NK_EVENT_DEVICE_DEGRADED, &f, "%s %s: %s", nk_object_noun(o),
+		 o->name, message);
 }
 
 /* Degraded, and to be tried again after a while. */
@@ -199,9 +206,9 @@ uint64_t nk_reconcile_device_repairs(const struct nk_reconcile *r, const char *n
 	return o ? o->repairs : 0;
 }
 
-bool nk_reconcile_left(const struct nk_reconcile *r, const char *name)
+bool nk_reconcile_left(const struct nk_reconcile *r, bool is_program, const char *name)
 {
-	const struct nk_object *o = nk_objects_find(r->devices, name);
+	const struct nk_object *o = nk_objects_find(is_program ? r->programs : r->devices, name);
 
 	return o && o->left;
 }

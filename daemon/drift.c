@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Drift: what somebody else did to an object that was right, how it is told, and whether it is put back now, later or not at all.
- * Called by reconcile.c and condition.c, which do the rest. Starts no work but appointments.
+ * Called by reconcile.c, reconcile_program.c and condition.c, which do the rest. Starts no work but appointments.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,6 +62,14 @@ static char *describe(const struct nk_object *o, const struct nk_op *ops, size_t
 	return asprintf(&text, "%s%s%s", what, by_whom(o->culprit, who, sizeof(who)), further) < 0 ? NULL : text;
 }
 
+void nk_object_blame(struct nk_object *o, const struct nk_culprit *who)
+{
+	if (!o->culprit)
+		o->culprit = malloc(sizeof(*o->culprit));
+	if (o->culprit)
+		*o->culprit = *who;
+}
+
 static void clear_culprit(struct nk_object *o)
 {
 	free(o->culprit);
@@ -95,24 +103,26 @@ static void set_contended(struct nk_reconcile *r, struct nk_object *o, const str
 	snprintf(text, sizeof(text), "%s has changed it %u times within %s (the last time: %s); each time it is put back, which now waits "
 		 "%u ms, until it is left alone", fighter(&e->who, who, sizeof(who)), e->count,
 		 lasted_text(e->last_us - e->since_us, lasted, sizeof(lasted)), o->drift ? o->drift : "it was changed", e->pause_ms);
-	nk_object_set(r->devices, o, NK_STATE_DEGRADED, "Contended", text, 0, NULL);
+	nk_object_set(nk_object_table(r, o), o, NK_STATE_DEGRADED, "Contended", text, 0, NULL);
 	o->contended = true;
 }
 
 static void tell_contended(struct nk_reconcile *r, struct nk_object *o, const struct nk_contestant *e)
 {
-	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision, .count = e->count, .culprit = o->culprit };
+	struct nk_event_fields f = nk_object_event(o);
 	char who[WHO_SIZE], lasted[32];
 
+	f.count = e->count;
+	f.culprit = o->culprit;
 	nk_event(r->o.events, NK_EVENT_CONTENDED, &f,
 		 "%s %s: %s has changed it %u times within %s; from now on repairs wait, and are counted instead of told",
-		 nk_device_noun(o->is_interface), o->name,
+		 nk_object_noun(o), o->name,
 		 fighter(&e->who, who, sizeof(who)), e->count, lasted_text(e->last_us - e->since_us, lasted, sizeof(lasted)));
 }
 
 static void tell_peace(struct nk_reconcile *r, struct nk_object *o)
 {
-	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision };
+	struct nk_event_fields f = nk_object_event(o);
 	const struct nk_contestant *e = nk_contest_last(o->contest);
 	char who[WHO_SIZE], lasted[32];
 
@@ -121,7 +131,7 @@ static void tell_peace(struct nk_reconcile *r, struct nk_object *o)
 	f.count = e->count;
 	f.culprit = is_known(&e->who) ? &e->who : NULL;
 	nk_event(r->o.events, NK_EVENT_CONTENTION_ENDED, &f, "%s %s: %s has left it alone, after %u changes within %s; it is as desired",
-		 nk_device_noun(o->is_interface), o->name, fighter(&e->who, who, sizeof(who)), e->count, lasted_text(e->last_us - e->since_us, lasted, sizeof(lasted)));
+		 nk_object_noun(o), o->name, fighter(&e->who, who, sizeof(who)), e->count, lasted_text(e->last_us - e->since_us, lasted, sizeof(lasted)));
 }
 
 bool nk_object_contended(struct nk_reconcile *r, struct nk_object *o)
@@ -146,18 +156,19 @@ bool nk_object_contended(struct nk_reconcile *r, struct nk_object *o)
 /* Tell it, once. */
 static void leave(struct nk_reconcile *r, struct nk_object *o, const struct nk_op *ops, size_t n, const struct nk_obs_device *obs)
 {
-	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision, .culprit = o->culprit };
+	struct nk_event_fields f = nk_object_event(o);
 	char text[700], *drift;
 
 	if (o->left && n <= o->n_left) {
 		clear_culprit(o);
 		return;
 	}
+	f.culprit = o->culprit;
 	drift = describe(o, ops, n, obs);
 	snprintf(text, sizeof(text), "%s; it is left so, since on_drift is \"report\": put it back, or apply the definition of %s again to "
 		 "have it put back", drift ? drift : "it was changed", o->name);
 	nk_event(r->o.events, NK_EVENT_DRIFT, &f, "%s", text);
-	nk_object_set(r->devices, o, NK_STATE_DEGRADED, "Drifted", text, 0, NULL);
+	nk_object_set(nk_object_table(r, o), o, NK_STATE_DEGRADED, "Drifted", text, 0, NULL);
 	nk_work_not_later(r->work, o);
 	o->left = true;
 	o->n_left = n;
@@ -170,10 +181,11 @@ static void leave(struct nk_reconcile *r, struct nk_object *o, const struct nk_o
 static void begin(struct nk_reconcile *r, struct nk_object *o, uint32_t areas, const struct nk_op *ops, size_t n,
 		  const struct nk_obs_device *obs)
 {
-	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision, .culprit = o->culprit };
+	struct nk_event_fields f = nk_object_event(o);
 	const struct nk_contestant *e = NULL;
 	uint64_t now = nk_now_us();
 
+	f.culprit = o->culprit;
 	if (!o->contest)
 		o->contest = nk_contest_new();
 	if (o->contest)
@@ -229,7 +241,7 @@ bool nk_reconcile_drifted(struct nk_reconcile *r, struct nk_object *o, struct nk
 	uint32_t areas = nk_drift_areas(ops, plan->n - n);
 	uint64_t now;
 
-	if (o->ready_as->on_drift == NK_ON_DRIFT_REPORT) {
+	if ((o->is_program ? o->loaded_as->on_drift : o->ready_as->on_drift) == NK_ON_DRIFT_REPORT) {
 		leave(r, o, ops, plan->n - n, obs);
 		nk_plan_truncate(plan, n);
 		return true;
@@ -253,10 +265,11 @@ bool nk_reconcile_drifted(struct nk_reconcile *r, struct nk_object *o, struct nk
 
 void nk_object_undrifted(struct nk_reconcile *r, struct nk_object *o)
 {
-	struct nk_event_fields f = { .device = o->name, .interface = o->is_interface, .revision = o->revision, .culprit = o->culprit };
+	struct nk_event_fields f = nk_object_event(o);
 	char took[32];
 
 	if (o->drifting) {
+		f.culprit = o->culprit;
 		f.took_us = o->noticed_us ? nk_now_us() - o->noticed_us : 0;
 		o->repairs++;
 		r->repairs++;
@@ -264,9 +277,8 @@ void nk_object_undrifted(struct nk_reconcile *r, struct nk_object *o)
 			nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "%s, put back after %s", o->drift ? o->drift : o->name,
 				 took_text(f.took_us, took, sizeof(took)));
 	} else if (o->left) {
-		f.culprit = NULL;
 		nk_event(r->o.events, NK_EVENT_REPAIRED, &f, "%s %s is as desired again, by somebody else's doing",
-			 nk_device_noun(o->is_interface), o->name);
+			 nk_object_noun(o), o->name);
 	}
 	o->drifting = o->untold = o->left = false;
 	o->broken = 0;

@@ -84,7 +84,8 @@ struct nk_manager {
 	struct event *on_monitor, *on_watch, *on_executor, *on_run, *on_mounts, *on_poll, *on_watchdog;
 	struct event *on_pins, *on_pins_late;
 	struct event *on_signal[3];
-	int pins_fd;                 /* tells of pins that are removed; -1: nothing does */
+	int pins_fd;                 /* tells of pins that come and go; -1: nothing does */
+	uint64_t pins_told_us;       /* monotonic: since when it waits to be read; 0: it doesn't */
 	int mounts_fd;               /* an epoll descriptor on /proc/self/mountinfo: the table of mounts changed */
 	int mountinfo_fd;
 	int listen_fd, kept_pins;    /* what systemd passed: the socket, and the directory of pins of the netkitd before; -1, 0: nothing */
@@ -138,6 +139,9 @@ void nk_manager_keep_pins(struct nk_manager *m);
 void nk_manager_check_pins(struct nk_manager *m);
 /* A snapshot is in, during which they did, or could not. */
 void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last);
+/* For reconcile: has a program its pin, and who removed it? arg is the manager. */
+bool nk_manager_has_pin(const char *program, uint32_t id, void *arg);
+int nk_manager_unpinned_by(const char *program, struct nk_culprit *ret, void *arg);
 /* Nothing is under way: remove pins of programs that neither the document names nor a pinned link holds. */
 void nk_manager_collect(struct nk_manager *m);
 /* A device of no document went: its pins go. */

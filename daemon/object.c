@@ -8,7 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-
 struct nk_objects {
 	bool programs;
 	struct nk_map by_name;
@@ -125,6 +124,11 @@ void nk_object_be_interface(struct nk_objects *t, struct nk_object *o, bool inte
 {
 	t->count_interfaces[o->state] += (size_t)interface - (size_t)o->is_interface;
 	o->is_interface = interface;
+}
+
+const char *nk_object_noun(const struct nk_object *o)
+{
+	return o->is_program ? "program" : nk_device_noun(o->is_interface);
 }
 
 void nk_objects_each(const struct nk_objects *t, void (*fn)(struct nk_object *o, void *arg), void *arg)

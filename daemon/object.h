@@ -45,16 +45,12 @@ struct nk_object {
 	uint64_t retry_at_ms; /* monotonic */
 	uint64_t revision;  /* the change that touched it last */
 
-	/* devices and interfaces */
-	uint32_t ifindex;     /* interfaces: of the link that ready_as was about; another link that has the name begins anew */
-	const struct nk_device *ready_as; /* the definition under which it was Ready: a difference from it is drift. Reference */
-	uint64_t right_since_us; /* monotonic: when it became right last, or was put right */
+	/* drift */
 	uint64_t noticed_us;  /* monotonic: the first kernel event since it was right; 0 for none */
 	bool drifting;        /* differs by somebody else's doing, and is not yet put back */
 	bool untold;          /* this drift is one of a fight's, and so is its repair: they are counted, not told */
 	bool contended;       /* somebody fights for it: told, and in its condition */
 	bool left;            /* drifted and left so, as the definition wants it */
-	bool program_changed; /* a program of it was exchanged since it was right: what differs is not drift */
 	uint32_t broken;      /* NK_DRIFT_…: what is known to differ while drifting */
 	size_t n_left;        /* differences when it was told that it is left so */
 	uint64_t hold_until_us; /* monotonic: nothing is put back before; 0: nothing is held */
@@ -63,10 +59,15 @@ struct nk_object {
 	struct nk_contest *contest; /* owned, or NULL: it never drifted */
 	uint32_t repairs;
 
+	/* devices and interfaces */
+	uint32_t ifindex;     /* interfaces: of the link that ready_as was about; another link that has the name begins anew */
+	const struct nk_device *ready_as; /* the definition under which it was Ready: a difference from it is drift. Reference */
+	uint64_t right_since_us; /* monotonic: when it became right last, or was put right */
+	bool program_changed; /* a program of it was exchanged since it was right: what differs is not drift */
+
 	/* programs */
-	const struct nk_program *loaded_as; /* the definition that is loaded. Reference */
+	const struct nk_program *loaded_as; /* the definition that is loaded: that its pin is not there is drift. Reference */
 	struct nk_program_state loaded;     /* id 0: not loaded */
-	bool unpinned_by_others;            /* its pin is gone, though it is loaded */
 	bool look_again;                    /* what it is made of may have changed: a reload asked for it */
 };
 
@@ -86,6 +87,8 @@ size_t nk_objects_count(const struct nk_objects *t, enum nk_state state);
 size_t nk_objects_count_interfaces(const struct nk_objects *t, enum nk_state state);
 /* Say that it is one, or not. */
 void nk_object_be_interface(struct nk_objects *t, struct nk_object *o, bool interface);
+/* What it is, in sentences: "device", "interface" or "program". */
+const char *nk_object_noun(const struct nk_object *o);
 /* In no order. fn must not add or remove. */
 void nk_objects_each(const struct nk_objects *t, void (*fn)(struct nk_object *o, void *arg), void *arg);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What the manager does for pins as a whole: it has systemd keep a descriptor of their directory, so that the next netkitd finds them
- * wherever that is mounted by then; it notices when another directory stands at their path; and it collects programs that nobody
- * names. Pins are written and brought elsewhere by the executor alone. Called by the loop.
+ * wherever that is mounted by then; it notices when another directory stands at their path; it looks whether a program has its pin; and it
+ * collects programs that nobody names. Pins are written and brought elsewhere by the executor alone. Called by the loop.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "daemon/kernel/pins.h"
 #include "daemon/manager.h"
 
 #define KEPT "pins" /* the descriptor's name with systemd */
@@ -129,6 +130,32 @@ void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last)
 		give_away(m, directory);
 		close(directory);
 	}
+}
+
+/* ---- one program's ---- */
+
+/* Where the pins are brought to another bpffs, they are looked for when they are there. */
+bool nk_manager_has_pin(const char *program, uint32_t id, void *arg)
+{
+	const struct nk_manager *m = arg;
+	char pin[NK_PIN_NAME_MAX], path[PATH_MAX];
+
+	if (!same(look(m), m->pins_followed))
+		return true;
+	snprintf(path, sizeof(path), "%s/programs/%s", m->settings.bpffs, nk_pin_encode(program, pin));
+	return nk_bpf_pinned_prog(path) == id;
+}
+
+int nk_manager_unpinned_by(const char *program, struct nk_culprit *ret, void *arg)
+{
+	const struct nk_manager *m = arg;
+	char pin[NK_PIN_NAME_MAX], path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/programs", m->settings.bpffs);
+	if (!m->watch || stat(path, &st) < 0)
+		return -ENOENT;
+	return nk_watch_unpinner(m->watch, st.st_ino, nk_pin_encode(program, pin), ret);
 }
 
 /* ---- orphans ---- */

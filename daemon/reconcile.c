@@ -77,8 +77,10 @@ static void forget_failures(struct nk_reconcile *r, struct nk_object *o)
 /* Somebody wants it as it is defined: what was left as others made it is not drift any longer. */
 static void look_afresh(struct nk_reconcile *r, struct nk_object *o)
 {
-	if (o->left)
+	if (o->left) {
 		o->ready_as = nk_device_unref(o->ready_as);
+		o->look_again = o->is_program;
+	}
 	forget_failures(r, o);
 }
 
@@ -118,7 +120,7 @@ void nk_reconcile_program_changed(struct nk_reconcile *r, const char *name, uint
 		r->revision = revision;
 	if (!o)
 		return;
-	forget_failures(r, o);
+	look_afresh(r, o);
 	o->revision = revision;
 	o->doomed = !nk_document_program(r->o.doc, name);
 	nk_work_now(r->work, o);
@@ -188,12 +190,8 @@ void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struc
 {
 	struct nk_object *o = nk_objects_find(r->devices, owner);
 
-	if (!o || !o->ready_as)
-		return;
-	if (!o->culprit)
-		o->culprit = malloc(sizeof(*o->culprit));
-	if (o->culprit)
-		*o->culprit = *who;
+	if (o && o->ready_as)
+		nk_object_blame(o, who);
 }
 
 static void one_appeared(struct nk_object *o, void *arg)
@@ -249,7 +247,7 @@ uint32_t nk_reconcile_assumed_program_id(const char *name, void *arg)
 	struct nk_object *o = nk_objects_find(r->programs, name);
 	const struct nk_program *p = nk_document_program(r->o.doc, name);
 
-	return o && o->loaded.id && p && o->loaded_as && nk_program_equal(o->loaded_as, p) ? o->loaded.id : UINT32_MAX;
+	return o && o->loaded.id && p && o->loaded_as && nk_program_loads_same(o->loaded_as, p) ? o->loaded.id : UINT32_MAX;
 }
 
 static const char *missing_program(const struct nk_reconcile *r, const struct nk_device *d)

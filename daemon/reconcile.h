@@ -29,6 +29,10 @@ struct nk_reconcile_options {
 	void (*settled)(void *arg);
 	/* Devices whose deletion is complete: their tombstones can go. */
 	void (*buried)(const char *const *names, size_t n, void *arg);
+	/* Does this program have its pin? True also while it can't be seen. */
+	bool (*pinned)(const char *program, uint32_t id, void *arg);
+	/* Who removed that? 0 or -ENOENT; each removal is told once. */
+	int (*unpinned_by)(const char *program, struct nk_culprit *ret, void *arg);
 	/* A run is wanted at the next turn of the loop. */
 	void (*wanted)(void *arg);
 	void *arg;
@@ -48,8 +52,8 @@ void nk_reconcile_netns_gone(struct nk_reconcile *r, int32_t nsid);
 uint64_t nk_reconcile_right_since_us(const struct nk_reconcile *r, const char *owner);
 /* From the watcher: remembered as the culprit of the drift that is about to be seen. */
 void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_culprit *who);
-/* Somebody removed the pin of a program, or we did. */
-void nk_reconcile_program_unpinned(struct nk_reconcile *r, const char *name);
+/* The pin of a program (NULL: of any) came or went at told_us (monotonic), by whomever. */
+void nk_reconcile_pin_changed(struct nk_reconcile *r, const char *program, uint64_t told_us);
 /* The set of mounts changed: devices that wait for a namespace may try again. */
 void nk_reconcile_netns_appeared(struct nk_reconcile *r);
 /* Try everything again now (reload). */
@@ -75,7 +79,7 @@ bool nk_reconcile_device_settled(const struct nk_reconcile *r, const char *name)
 bool nk_reconcile_program_settled(const struct nk_reconcile *r, const char *name);
 uint64_t nk_reconcile_device_repairs(const struct nk_reconcile *r, const char *name);
 /* Was it changed by somebody else, and left so? */
-bool nk_reconcile_left(const struct nk_reconcile *r, const char *name);
+bool nk_reconcile_left(const struct nk_reconcile *r, bool is_program, const char *name);
 /* Kernel id and tag of a loaded program, 0 and NULL otherwise. */
 uint32_t nk_reconcile_program_id(const struct nk_reconcile *r, const char *name, const char **ret_tag);
 /* For dry_run: id of a loaded program, or a stand-in that is equal to no id for one of the document that isn't loaded yet. */

@@ -19,6 +19,12 @@ struct nk_reconcile {
 	uint64_t repairs, resyncs, kernel_errors;
 };
 
+/* The table that it stands in. */
+static inline struct nk_objects *nk_object_table(struct nk_reconcile *r, const struct nk_object *o)
+{
+	return o->is_program ? r->programs : r->devices;
+}
+
 /* ---- reconcile.c ---- */
 
 /* Add an operation that is about a whole device (by name) or a program. 0 or -ENOMEM. */
@@ -40,6 +46,8 @@ void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *
 
 /* ---- condition.c ---- */
 
+/* What every event about it says. */
+struct nk_event_fields nk_object_event(const struct nk_object *o);
 /* Whether it is tried again when a mount appears. */
 void nk_object_wait_netns(struct nk_reconcile *r, struct nk_object *o, bool wait);
 void nk_object_pending(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message);
@@ -62,9 +70,11 @@ void nk_object_anchorless(struct nk_reconcile *r, struct nk_object *o, const str
 
 /* ---- drift.c ---- */
 
+/* He is the culprit of drift that is about to be seen. Without memory nobody is. */
+void nk_object_blame(struct nk_object *o, const struct nk_culprit *who);
 /*
  * The operations of the plan from the n-th on are about an object that was right: tell who did it, and see whether it may be put back
- * now. If not the operations go, but for the one that closes a device, and true is returned. obs: the device, NULL: gone.
+ * now. If not the operations go, but for the one that closes a device, and true is returned. obs: the device, NULL: gone, or a program.
  */
 bool nk_reconcile_drifted(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan, size_t n, const struct nk_obs_device *obs);
 /* It is as desired: tell the repair, and begin anew. */

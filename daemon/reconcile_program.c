@@ -2,11 +2,48 @@
 /*
  * Reconciling programs: when one is loaded, exchanged for another version or taken away, and what its devices are told of it.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/reconcile_internal.h"
+
+/* As the document says. */
+static void program_ready(struct nk_reconcile *r, struct nk_object *o)
+{
+	nk_work_not_later(r->work, o);
+	o->retries = 0;
+	if (!nk_object_contended(r, o))
+		nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+	nk_object_undrifted(r, o);
+}
+
+/* What is loaded is what p says: it may lack its pin. */
+static void evaluate_pin(struct nk_reconcile *r, struct nk_object *o, const struct nk_program *p, struct nk_plan *plan)
+{
+	struct nk_op pin = { .kind = NK_OP_LOAD, .phase = NK_PHASE_LOAD, .what = NK_LOAD_PIN, .prog = p };
+	size_t before = plan->n;
+	struct nk_culprit who;
+
+	nk_program_unref(o->loaded_as);
+	o->loaded_as = nk_program_ref(p);
+	if (r->o.pinned(o->name, o->loaded.id, r->o.arg)) {
+		program_ready(r, o);
+		return;
+	}
+	if (nk_plan_add(plan, &pin) < 0) {
+		nk_object_fail(r, o, "OutOfMemory", "no memory to put its pin back", ENOMEM, NULL);
+		return;
+	}
+	if (!o->culprit && r->o.unpinned_by(o->name, &who, r->o.arg) == 0)
+		nk_object_blame(o, &who);
+	if (nk_reconcile_drifted(r, o, plan, before, NULL))
+		return;
+	nk_reconcile_enter_plan(r, o);
+	if (o->state == NK_STATE_READY)
+		nk_object_pending(r, o, "Repairing", NULL);
+}
 
 void nk_reconcile_evaluate_program(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan)
 {
@@ -25,27 +62,39 @@ void nk_reconcile_evaluate_program(struct nk_reconcile *r, struct nk_object *o, 
 		nk_program_unref(gone);
 		return;
 	}
-	if (o->loaded.id && o->loaded_as && nk_program_equal(o->loaded_as, p) && !o->look_again) {
-		struct nk_op pin = { .kind = NK_OP_LOAD, .phase = NK_PHASE_LOAD, .what = NK_LOAD_PIN, .prog = p };
-
-		if (o->unpinned_by_others && nk_plan_add(plan, &pin) == 0)
-			nk_reconcile_enter_plan(r, o);
-		o->unpinned_by_others = false;
-		nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+	if (o->loaded.id && o->loaded_as && nk_program_loads_same(o->loaded_as, p) && !o->look_again) {
+		evaluate_pin(r, o, p, plan);
 		return;
 	}
 	if (nk_reconcile_add(plan, NK_OP_LOAD, NK_PHASE_LOAD, NULL, p) == 0)
 		nk_reconcile_enter_plan(r, o);
 }
 
-void nk_reconcile_program_unpinned(struct nk_reconcile *r, const char *name)
-{
-	struct nk_object *o = nk_objects_find(r->programs, name);
+struct touch {
+	struct nk_reconcile *r;
+	uint64_t told_us;
+};
 
-	if (!o || o->doomed || o->in_plan || !o->loaded.id)
+static void one_touched(struct nk_object *o, void *arg)
+{
+	struct touch *t = arg;
+
+	if (o->doomed || !o->loaded.id)
 		return;
-	o->unpinned_by_others = true;
-	nk_work_now(r->work, o);
+	if (!o->noticed_us)
+		o->noticed_us = t->told_us;
+	nk_work_now(t->r->work, o);
+}
+
+void nk_reconcile_pin_changed(struct nk_reconcile *r, const char *program, uint64_t told_us)
+{
+	struct nk_object *o = program ? nk_objects_find(r->programs, program) : NULL;
+	struct touch t = { r, told_us };
+
+	if (o)
+		one_touched(o, &t);
+	else if (!program)
+		nk_objects_each(r->programs, one_touched, &t);
 }
 
 static bool uses(const struct nk_device *d, const char *program)
@@ -136,8 +185,7 @@ static void program_loaded(struct nk_reconcile *r, struct nk_object *o, const st
 	nk_program_unref(o->loaded_as);
 	o->loaded_as = nk_program_ref(as);
 	o->look_again = false;
-	o->retries = 0;
-	nk_object_set(r->programs, o, NK_STATE_READY, NULL, NULL, 0, NULL);
+	program_ready(r, o);
 	program_is(r, o, s);
 }
 
@@ -148,6 +196,10 @@ void nk_reconcile_program_failed(struct nk_reconcile *r, struct nk_object *o, co
 	char *text = NULL;
 
 	r->kernel_errors++;
+	if (res->plan.ops[f->op].what == NK_LOAD_PIN) {
+		nk_object_fail(r, o, "NotPinned", message, f->error.error, NULL);
+		return;
+	}
 	for (size_t k = 0; k < res->n_programs; k++) {
 		if (res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
 			before = &res->programs[k];
@@ -178,6 +230,8 @@ void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *
 				nk_work_now(r->work, o);
 			continue;
 		}
+		if (op->what == NK_LOAD_PIN)
+			program_ready(r, o);
 		for (size_t k = 0; k < res->n_programs; k++) {
 			if (!res->programs[k].before && strcmp(res->programs[k].name, o->name) == 0)
 				program_loaded(r, o, &res->programs[k], op->prog);

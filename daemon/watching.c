@@ -130,13 +130,15 @@ static void on_poll(int fd, short what, void *arg)
  * a chain that is read too early has the link still, or lacks it and nobody knows why. */
 static const struct timeval release_time = { .tv_usec = 200000 };
 
-static void pin_removed(bool is_program, const char *name, void *arg)
+static void pin_changed(bool is_program, const char *name, void *arg)
 {
 	struct nk_manager *m = arg;
 
+	if (is_program || !name)
+		nk_reconcile_pin_changed(m->reconcile, name, m->pins_told_us ?: nk_now_us());
 	if (is_program)
-		nk_reconcile_program_unpinned(m->reconcile, name);
-	else if (!name)
+		return;
+	if (!name)
 		nk_manager_inspect_all(m);
 	/* What our own plan removes is none of these: its objects are at work, or are no more. */
 	else if (nk_reconcile_right_since_us(m->reconcile, name))
@@ -146,7 +148,7 @@ static void pin_removed(bool is_program, const char *name, void *arg)
 void nk_manager_drain_pins(struct nk_manager *m)
 {
 	if (m->pins_fd >= 0)
-		nk_pin_watch_read(m->pins_fd, pin_removed, m);
+		nk_pin_watch_read(m->pins_fd, pin_changed, m);
 }
 
 static void on_pins_late(int fd, short what, void *arg)
@@ -157,6 +159,7 @@ static void on_pins_late(int fd, short what, void *arg)
 	(void)what;
 	event_add(m->on_pins, NULL);
 	nk_manager_drain_pins(m);
+	m->pins_told_us = 0;
 }
 
 static void on_pins(int fd, short what, void *arg)
@@ -165,6 +168,7 @@ static void on_pins(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	m->pins_told_us = nk_now_us();
 	event_del(m->on_pins);
 	event_add(m->on_pins_late, &release_time);
 }

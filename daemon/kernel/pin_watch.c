@@ -15,7 +15,14 @@
 
 int nk_pin_watch_open(const char *dir)
 {
-	static const char *const below[] = { "links", "programs" };
+	/* A removed link shows in its chain when it is put back; of a program the pin is all there is to see. */
+	static const struct {
+		const char *name;
+		uint32_t events;
+	} below[] = {
+		{ "links", IN_DELETE | IN_MOVED_FROM },
+		{ "programs", IN_DELETE | IN_MOVED_FROM | IN_CREATE | IN_MOVED_TO },
+	};
 	_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
 	if (fd < 0)
@@ -23,9 +30,9 @@ int nk_pin_watch_open(const char *dir)
 	for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
 		_free_ char *path = NULL;
 
-		if (asprintf(&path, "%s/%s", dir, below[i]) < 0)
+		if (asprintf(&path, "%s/%s", dir, below[i].name) < 0)
 			return -ENOMEM;
-		if (inotify_add_watch(fd, path, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR) < 0)
+		if (inotify_add_watch(fd, path, below[i].events | IN_ONLYDIR) < 0)
 			return -errno;
 	}
 	return nk_take_fd(&fd);

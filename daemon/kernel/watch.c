@@ -225,15 +225,21 @@ void nk_watch_read(struct nk_watch *w)
 	}
 }
 
+static bool is_recent(const struct nk_culprit *c)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - c->time_ns <= SUSPECT_NS;
+}
+
 static int look_up(const struct nk_watch *w, const struct nk_suspect_key *key, uint64_t since_us, struct nk_culprit *ret)
 {
 	struct nk_culprit c;
-	struct timespec now;
 
 	if (bpf_map__lookup_elem(w->skel->maps.suspects, key, sizeof(*key), &c, sizeof(c), 0) < 0)
 		return -ENOENT;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (c.time_ns < since_us * 1000 || (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - c.time_ns > SUSPECT_NS)
+	if (c.time_ns < since_us * 1000 || !is_recent(&c))
 		return -ENOENT;
 	*ret = c;
 	return 0;
@@ -260,6 +266,18 @@ int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns
 		r = 0;
 	}
 	return r;
+}
+
+int nk_watch_unpinner(const struct nk_watch *w, uint64_t directory, const char *pin, struct nk_culprit *ret)
+{
+	struct nk_unpinned_key key = { .directory = directory };
+	struct nk_culprit c;
+
+	strncpy(key.name, pin, sizeof(key.name) - 1);
+	if (bpf_map__lookup_and_delete_elem(w->skel->maps.unpinned, &key, sizeof(key), &c, sizeof(c), 0) < 0 || !is_recent(&c))
+		return -ENOENT;
+	*ret = c;
+	return 0;
 }
 
 int nk_watch_unmounter(const struct nk_watch *w, struct nk_culprit *ret)

@@ -42,6 +42,9 @@ void nk_watch_read(struct nk_watch *w);
  */
 int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns, uint32_t ifindex, const char *name, uint32_t port,
 		     struct nk_culprit *ret);
+/* Who removed the pin of this name (as it stands there) from the directory with this inode number? 0 or -ENOENT, and that for good: each
+ * removal is told once. */
+int nk_watch_unpinner(const struct nk_watch *w, uint64_t directory, const char *pin, struct nk_culprit *ret);
 /* Who unmounted a bpffs in the last seconds? 0 or -ENOENT. */
 int nk_watch_unmounter(const struct nk_watch *w, struct nk_culprit *ret);
 /* "bpftool (pid 812, uid 0, session-3.scope)"; without the pid for one who has many. The group is the unit, or else the last part of its

@@ -307,10 +307,11 @@ static uint32_t area_of(const struct nk_op *op)
 		return op->end == NK_PEER ? NK_DRIFT_PEER : NK_DRIFT_PRIMARY;
 	case NK_OP_OPEN:
 		return NK_DRIFT_PRIMARY;
+	case NK_OP_LOAD:
+		return NK_DRIFT_PIN;
 	case NK_OP_CLOSE:
 	case NK_OP_INSPECT:
 	case NK_OP_UNPIN:
-	case NK_OP_LOAD:
 	case NK_OP_UNLOAD:
 		return 0;
 	}
@@ -346,6 +347,8 @@ static int weight(const struct nk_op *op, bool closes, const bool down[NK_ENDS])
 	switch ((enum nk_op_kind)op->kind) {
 	case NK_OP_OPEN:
 		return closes ? 0 : 1;
+	case NK_OP_LOAD:
+		return 1;
 	case NK_OP_ATTACH:
 		return 2;
 	case NK_OP_UPDATE:
@@ -371,7 +374,6 @@ static int weight(const struct nk_op *op, bool closes, const bool down[NK_ENDS])
 	case NK_OP_CREATE:
 	case NK_OP_INSPECT:
 	case NK_OP_UNPIN:
-	case NK_OP_LOAD:
 	case NK_OP_UNLOAD:
 		return 0;
 	}
@@ -427,12 +429,14 @@ static void append_done(struct text *t, const struct nk_op *op)
 	case NK_OP_OPEN:
 		append(t, "device %s was taken down", op->name);
 		break;
+	case NK_OP_LOAD:
+		append(t, "the pin of program %s was removed", op->prog->name);
+		break;
 	case NK_OP_CLOSE:
 	case NK_OP_DELETE:
 	case NK_OP_CREATE:
 	case NK_OP_INSPECT:
 	case NK_OP_UNPIN:
-	case NK_OP_LOAD:
 	case NK_OP_UNLOAD:
 		append(t, "device %s was changed", op->name);
 		break;

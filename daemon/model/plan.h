@@ -180,8 +180,8 @@ const char *nk_op_name(enum nk_op_kind k);
 const char *nk_phase_name(enum nk_phase p);
 
 /*
- * The same operations read backwards: what somebody did to a device that was right, so that these became necessary. o is the device as it
- * is now, NULL: gone.
+ * The same operations read backwards: what somebody did to a device or program that was right, so that these became necessary. o is the
+ * device as it is now, NULL: gone, or a program.
  */
 
 /* Where: each is broken and put back for itself. */
@@ -190,6 +190,7 @@ enum {
 	NK_DRIFT_PRIMARY = 1u << 1, /* those of the primary */
 	NK_DRIFT_CHAIN = 1u << 2,   /* programs */
 	NK_DRIFT_DEVICE = 1u << 3,  /* the whole device, or its peer, is away */
+	NK_DRIFT_PIN = 1u << 4,     /* of a program */
 };
 uint32_t nk_drift_areas(const struct nk_op *ops, size_t n);
 

@@ -213,6 +213,11 @@ static bool text_equal(const char *a, const char *b)
 
 bool nk_program_equal(const struct nk_program *a, const struct nk_program *b)
 {
+	return a->on_drift == b->on_drift && nk_program_loads_same(a, b);
+}
+
+bool nk_program_loads_same(const struct nk_program *a, const struct nk_program *b)
+{
 	if (a == b)
 		return true;
 	if (strcmp(a->name, b->name) || a->source != b->source || !text_equal(a->path, b->path) ||

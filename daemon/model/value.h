@@ -166,6 +166,7 @@ struct nk_program {
 	atomic_uint refs;
 	char name[NK_NAME_MAX];
 	enum nk_program_source source;
+	uint8_t on_drift; /* enum nk_on_drift: of the pin by which netkitd holds it */
 	char *path;    /* OBJECT, PIN: the file or the pin. Owned */
 	char *program; /* OBJECT: function in the file. Owned */
 	char sha256[NK_SHA256_STRLEN]; /* OBJECT: of the file, lower case; empty: any */
@@ -208,6 +209,8 @@ void nk_device_normalise(struct nk_device *d);
 /* Equal in all that the document says. */
 bool nk_device_equal(const struct nk_device *a, const struct nk_device *b);
 bool nk_program_equal(const struct nk_program *a, const struct nk_program *b);
+/* Equal in all that is loaded: from one to the other nothing is to be done in the kernel. */
+bool nk_program_loads_same(const struct nk_program *a, const struct nk_program *b);
 bool nk_netns_equal(const struct nk_netns *a, const struct nk_netns *b);
 void nk_netns_clear(struct nk_netns *ns);
 /* Deep copy; 0 or -ENOMEM. */

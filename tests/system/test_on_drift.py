@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What becomes of drift: put back at once, put back later because somebody fights for it, or told and left."""
+import json
+import os
 import re
+import signal
 import subprocess
 import time
 
 import pytest
-from tools import RpcError, addresses, chain, journal, journal_now, link, pair, ping, program, run, until
+from tools import PINS, RpcError, addresses, chain, journal, journal_now, link, pair, ping, program, run, until
 
 FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
 
@@ -25,8 +28,8 @@ def next_of(rpc, kind):
     return e
 
 
-def events_since(began, *kinds):
-    return [e for e in journal("NETKITD_DEVICE=web-1", after=began) if e["NETKITD_EVENT"] in kinds]
+def events_since(began, *kinds, of="DEVICE=web-1"):
+    return [e for e in journal(f"NETKITD_{of}", after=began) if e["NETKITD_EVENT"] in kinds]
 
 
 def detach(name="web-1"):
@@ -179,11 +182,12 @@ class Fight:
 
     def __init__(self, breaks):
         self.p = subprocess.Popen(["sh", "-c", f"while :; do {breaks}; sleep 0.05; done"], stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL)
+                                  stderr=subprocess.DEVNULL, process_group=0)
 
     def end(self):
-        self.p.kill()
-        self.p.wait()
+        if self.p.returncode is None:
+            os.killpg(self.p.pid, signal.SIGKILL)
+            self.p.wait()
 
 
 @pytest.fixture
@@ -276,3 +280,149 @@ def test_another_one_is_not_kept_waiting(rpc, netns, fight):
     run("ip", "link", "del", "web-2")
     until(lambda: link("web-2"), "the other device")
     assert condition(rpc, "web-2")["state"] != "Degraded"
+
+
+# ---- of a program ----
+
+LONG = "of.several-departments_and.with-a-name.that-is-as-long-as-may-be"[:63]
+
+
+def encoded(name):
+    return name.replace(".", "%2E")
+
+
+def unpin(name="next1"):
+    """Remove the program's pin; who did it."""
+    p = subprocess.Popen(["rm", f"{PINS}/programs/{encoded(name)}"])
+    assert p.wait() == 0
+    return p.pid
+
+
+def pinned(name="next1"):
+    """Kernel id of what is pinned as this program; None: nothing is."""
+    path = f"{PINS}/programs/{encoded(name)}"
+    return json.loads(run("bpftool", "-j", "prog", "show", "pinned", path))["id"] if os.path.exists(path) else None
+
+
+def of_program(rpc, name="next1"):
+    return next(p for p in rpc.call("program.list")["programs"] if p.get("name") == name)
+
+
+def drifted(rpc):
+    return until(lambda: (lambda c: c if c.get("reason") == "Drifted" else None)(of_program(rpc)["condition"]), "the drift to be noticed")
+
+
+@pytest.mark.parametrize("name", ["next1", LONG])
+def test_a_removed_pin_is_told_and_put_back(rpc, netns, name):
+    netns("web-1")
+    rpc.converge([pair(attachments=[{**FW[0], "program": name}])], [program(name, "next1"), program("next2")])
+    before, attached = pinned(name), chain("web-1", "netkit/peer")
+    rpc.call("event.subscribe")
+    unpin("next2")
+    pid = unpin(name)
+    told = {}
+    while len(told) < 4:
+        e = rpc.next_event()
+        if e["kind"] in ("drift", "repaired"):
+            told[e["kind"], e["object"]] = e["detail"]
+    drift, repaired = told["drift", f"program/{name}"], told["repaired", f"program/{name}"]
+    assert drift["culprit"]["pid"] == pid and told["drift", "program/next2"]["culprit"]["pid"] != pid
+    what = rf"the pin of program {re.escape(name)} was removed by rm \(pid {pid}, uid 0, {re.escape(drift['culprit']['unit'])}\)"
+    assert re.fullmatch(what + "; it is put back", drift["message"]), drift
+    assert re.fullmatch(what + ", put back after [0-9]+ ms", repaired["message"]), repaired
+    assert pinned(name) == before and chain("web-1", "netkit/peer") == attached
+    assert of_program(rpc, name)["condition"]["state"] == "Ready"
+    assert re.search(what + ", put back after", run("netkitd-cli", "history"))
+
+
+@pytest.mark.parametrize("what", ["moved away", "replaced"])
+def test_a_pin_that_is_moved_comes_back(rpc, what):
+    """Nobody is known for that."""
+    rpc.converge([], [program("next1"), program("next2")])
+    before, at = pinned(), f"{PINS}/programs"
+    rpc.call("event.subscribe")
+    if what == "replaced":
+        run("bpftool", "prog", "pin", "id", pinned("next2"), f"{at}/other")
+        os.rename(f"{at}/other", f"{at}/next1")
+    else:
+        os.rename(f"{at}/next1", f"{at}/other")
+    assert next_of(rpc, "drift")["detail"]["message"] == "the pin of program next1 was removed; it is put back"
+    next_of(rpc, "repaired")
+    assert pinned() == before
+    if what == "moved away":
+        os.unlink(f"{at}/other")
+
+
+@pytest.mark.parametrize("how", ["apply", "repair", "reload", "restart"])
+def test_a_pin_that_was_left_away_is_put_back_when_it_is_asked_for(rpc, netns, how):
+    netns("web-1")
+    want = {**program("next1"), "on_drift": "report"}
+    rpc.converge([pair(attachments=FW)], [want])
+    before, began = pinned(), journal_now()
+    pid = unpin()
+    c = drifted(rpc)
+    assert f"the pin of program next1 was removed by rm (pid {pid}, " in c["message"] and "apply the definition of next1" in c["message"], c
+    assert rpc.call("daemon.status")["health"] == "degraded"
+    time.sleep(3)
+    assert pinned() is None and of_program(rpc)["condition"] == c
+    assert len(events_since(began, "drift", of="PROGRAM=next1")) == 1 and not events_since(began, "repaired", of="PROGRAM=next1")
+    if how == "apply":
+        assert [op["op"] for op in rpc.apply([], [want], dry_run=True, wait=0)["plan"]["ops"]] == ["load"]
+        assert of_program(rpc)["condition"] == c
+        rpc.converge([], [want])
+    elif how == "repair":
+        rpc.converge([], [program("next1")])
+    else:
+        run("systemctl", how, "netkitd")
+    until(pinned, "the pin")
+    assert ping("10.0.0.2")
+    if how != "restart":
+        assert pinned() == before and of_program(rpc)["condition"]["state"] == "Ready"
+
+
+def test_a_pin_that_was_left_away_and_comes_back(rpc):
+    rpc.converge([], [{**program("next1"), "on_drift": "report"}])
+    before = pinned()
+    unpin()
+    drifted(rpc)
+    rpc.call("event.subscribe")
+    run("bpftool", "prog", "pin", "id", before, f"{PINS}/programs/next1")
+    assert next_of(rpc, "repaired")["detail"]["message"] == "program next1 is as desired again, by somebody else's doing"
+    until(lambda: of_program(rpc)["condition"]["state"] == "Ready", "the condition Ready")
+
+
+def test_what_becomes_of_drift_is_changed_without_loading(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair(attachments=FW)], [program("next1")])
+    before, began = (pinned(), chain("web-1", "netkit/peer")), journal_now()
+    want = {**program("next1"), "on_drift": "report"}
+    assert rpc.apply([], [want], dry_run=True, wait=0)["plan"]["ops"] == []
+    rpc.converge([], [want])
+    assert rpc.call("state.get")["document"]["programs"] == [want]
+    assert (pinned(), chain("web-1", "netkit/peer")) == before
+    assert not events_since(began, "program-loaded", of="PROGRAM=next1")
+    unpin()
+    drifted(rpc)
+
+
+@pytest.mark.parametrize("command", ["rm", "python3"])
+def test_who_removes_a_pin_again_and_again_is_counted(rpc, fight, command):
+    """With a pause in between, or at the very moment that it is back."""
+    rpc.converge([], [program("next1")])
+    before, began, pin = pinned(), journal_now(), f"{PINS}/programs/next1"
+    f = fight(f"rm {pin}" if command == "rm" else f"""python3 -c '
+import os
+while True:
+    if os.path.exists("{pin}"):
+        os.unlink("{pin}")'""")
+    contended = lambda: (lambda c: c if c.get("reason") == "Contended" else None)(of_program(rpc)["condition"])
+    c = until(contended, "the fight to be noticed")
+    assert c["state"] == "Degraded" and re.match(command + r" \(uid 0, .*\) has changed it [0-9]+ times", c["message"]), c
+    until(lambda: (lambda c: c and int(re.search("([0-9]+) times", c["message"])[1]) >= 6)(contended()), "repairs to go on")
+    f.end()
+    told = events_since(began, "drift", "repaired", "contended", of="PROGRAM=next1")
+    assert [e["NETKITD_EVENT"] for e in told] == ["drift", "repaired"] * 3 + ["contended"], told
+    until(lambda: of_program(rpc)["condition"]["state"] == "Ready", "the fight to be forgotten")
+    end = events_since(began, "contention-ended", of="PROGRAM=next1")
+    assert len(end) == 1 and int(end[0]["NETKITD_COUNT"]) >= 6 and end[0]["MESSAGE"].startswith(f"program next1: {command} (uid 0, "), end
+    assert pinned() == before

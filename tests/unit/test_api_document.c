@@ -483,6 +483,7 @@ static void each_source_of_a_program(void **state)
 	program_stays("{\"name\": \"p\", \"fd\": 0}");
 	program_stays("{\"name\": \"p\", \"fd\": 252}");
 	program_stays(PASSED("4294967295", "0123456789abcdef", THIS_BOOT));
+	program_stays("{\"name\": \"p\", \"pin\": \"/x\", \"on_drift\": \"report\"}");
 
 	program_refused(OBJECT("\"sha256\": \"" DIGEST "0\""), "/sha256", "");
 	program_refused(OBJECT("\"sha256\": \"0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef\""), "/sha256",
@@ -497,6 +498,7 @@ static void each_source_of_a_program(void **state)
 	program_refused(OBJECT("\"maps\": {\"a" DIGEST "\": \"/x\"}"), "/maps/a" DIGEST, "63 bytes");
 	program_refused(OBJECT("\"replace_maps\": 1"), "/replace_maps", "true or false");
 	program_refused(OBJECT("\"fd\": 0"), "/fd", "either");
+	program_refused(OBJECT("\"on_drift\": \"leave\""), "/on_drift", "\"repair\", \"report\"");
 	program_refused("{\"name\": \"p\", \"fd\": 253}", "/fd", "252");
 	program_refused("{\"name\": \"p\", \"fd\": 0, \"pin\": \"/x\"}", "/fd", "either");
 	program_refused("{\"name\": \"p\", \"fd\": 0, \"program\": \"f\"}", "/program", "object file");

@@ -426,8 +426,8 @@ static void broken_documents_are_refused_or_read(void **state)
 
 	for (unsigned i = 0; i < loops; i++) {
 		struct nk_device *d = random_device();
-		json_t *doc = json_pack("{s:[o],s:[{s:s,s:s},{s:s,s:s,s:s}]}", "devices", nk_encode_device(d), "programs", "name", "p", "pin",
-					"/p", "name", "q", "object", "/q", "program", "q");
+		json_t *doc = json_pack("{s:[o],s:[{s:s,s:s,s:s},{s:s,s:s,s:s}]}", "devices", nk_encode_device(d), "programs", "name", "p", "pin",
+					"/p", "on_drift", "report", "name", "q", "object", "/q", "program", "q");
 		struct nk_document_input in = {};
 		struct nk_error err = {};
 		int r;

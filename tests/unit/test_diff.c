@@ -543,6 +543,20 @@ static void what_was_done_is_told(void **state)
 	finish(d, &w);
 }
 
+static void of_a_program_its_pin_is_told(void **state)
+{
+	struct nk_program *p = nk_program_new();
+	struct nk_op op = { .kind = NK_OP_LOAD, .what = NK_LOAD_PIN, .prog = p };
+	char text[100];
+	size_t more;
+
+	strcpy(p->name, "fw");
+	assert_string_equal(nk_drift_describe(&op, 1, NULL, false, text, sizeof(text), &more), "the pin of program fw was removed");
+	assert_int_equal(more, 0);
+	assert_int_equal(nk_drift_areas(&op, 1), NK_DRIFT_PIN);
+	nk_program_unref(p);
+}
+
 /* That it has to be closed before the lost program comes back is our doing, and no further drift. */
 static void closing_is_not_told(void **state)
 {
@@ -584,6 +598,7 @@ int main(void)
 		cmocka_unit_test(a_device_is_no_interface),
 		cmocka_unit_test(the_order_of_phases_is_stable),
 		cmocka_unit_test(what_was_done_is_told),
+		cmocka_unit_test(of_a_program_its_pin_is_told),
 		cmocka_unit_test(closing_is_not_told),
 		cmocka_unit_test(a_description_is_cut_where_the_room_ends),
 	};

@@ -236,6 +236,20 @@ static void programs_are_equal_in_all_members(void **state)
 	}
 }
 
+/* That somebody's change of its pin is to be left is said of the same program. */
+static void what_becomes_of_drift_is_not_loaded(void **state)
+{
+	struct nk_program *a = shared_program(), *b = shared_program();
+
+	b->on_drift = NK_ON_DRIFT_REPORT;
+	assert_false(nk_program_equal(a, b));
+	assert_true(nk_program_loads_same(a, b));
+	b->path[1] = 'y';
+	assert_false(nk_program_loads_same(a, b));
+	nk_program_unref(a);
+	nk_program_unref(b);
+}
+
 static void namespaces_are_equal_by_what_identifies_them(void **state)
 {
 	struct nk_netns a = { .kind = NK_NETNS_PID, .number = 7, .start = 1 }, b = a, c = { .kind = NK_NETNS_NAME, .path = (char *)"x" };
@@ -268,6 +282,7 @@ int main(void)
 		cmocka_unit_test(anchors_are_sets),
 		cmocka_unit_test(references_keep_an_object),
 		cmocka_unit_test(programs_are_equal_in_all_members),
+		cmocka_unit_test(what_becomes_of_drift_is_not_loaded),
 		cmocka_unit_test(namespaces_are_equal_by_what_identifies_them),
 	};
 
