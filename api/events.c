@@ -66,30 +66,30 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"@NETKITD_DEVICE@`."},
 	[NK_EVENT_DRIFT] = {
 		"drift", "2d595b3ae3234609a081d329a3ef79e3", LOG_NOTICE,
-		"Device @NETKITD_DEVICE@ was changed by somebody else",
-		"The kernel reported that something of the device, or of what is attached to the interface, differs from the desired state, "
+		"@NETKITD_OBJECT@ was changed by somebody else",
+		"Something of the device, of what is attached to the interface, or the pin of the program differs from the desired state, "
 		"and netkitd did not do it. The message says what, and who did it where the kernel can tell: NETKITD_CULPRIT_COMM=, _PID=, "
 		"_UID=, _CGROUP= and _UNIT=. It is put back, unless its on_drift says that it is to be left.",
-		"Once is nothing to worry about. If it goes on, something else on this host manages the same device: make it leave the device "
+		"Once is nothing to worry about. If it goes on, something else on this host manages the same object: make it leave that "
 		"alone."},
 	[NK_EVENT_REPAIRED] = {
 		"repaired", "01c977cc68884b4b8af7db00912d8fc4", LOG_NOTICE,
-		"Device @NETKITD_DEVICE@ is as desired again",
+		"@NETKITD_OBJECT@ is as desired again",
 		"What somebody else had changed was put back, and the kernel has confirmed it. NETKITD_TOOK_US= says how long it took, in "
 		"microseconds.",
 		"Nothing."},
 	[NK_EVENT_CONTENDED] = {
 		"contended", "aed5fd477da44c4e99f7e9ef5d087bba", LOG_WARNING,
-		"Somebody keeps changing device @NETKITD_DEVICE@",
-		"The same program has changed the device again and again, each time after netkitd had put it back. Repairs go on, but wait "
-		"with growing pauses, and are counted instead of told one by one. The device is Degraded (Contended) until it is left alone. A "
+		"Somebody keeps changing @NETKITD_OBJECT@",
+		"The same command has changed it again and again, each time after netkitd had put it back. Repairs go on, but wait "
+		"with growing pauses, and are counted instead of told one by one. It is Degraded (Contended) until it is left alone. A "
 		"device that lacks a required program is still closed at once.",
-		"Something else on this host manages the same device: the message names it. Make it leave the device alone, or take the device "
-		"out of netkitd's document."},
+		"Something else on this host manages the same object: the message names it. Make it leave that alone, or take the object out of "
+		"netkitd's document."},
 	[NK_EVENT_CONTENTION_ENDED] = {
 		"contention-ended", "d7cf32dd155d470a9864355b0e0349f7", LOG_NOTICE,
-		"Device @NETKITD_DEVICE@ is left alone again",
-		"Who kept changing the device has not done so for a while. NETKITD_COUNT= says how often he did.",
+		"@NETKITD_OBJECT@ is left alone again",
+		"Who kept changing it has not done so for a while. NETKITD_COUNT= says how often he did.",
 		"Nothing."},
 	[NK_EVENT_WATCHER_REMOVED] = {
 		"watcher-removed", "804ad3928b1a4b0cbe4e2ab843e0c505", LOG_WARNING,

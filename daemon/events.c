@@ -23,7 +23,7 @@
 #include "daemon/rpc.h"
 
 #define PRIORITY_MAX LOG_INFO /* what is less important goes to subscribers only */
-#define N_FIELDS 16
+#define N_FIELDS 17
 
 struct nk_events {
 	uint64_t seq;
@@ -86,7 +86,19 @@ static void __attribute__((format(printf, 2, 3))) add(struct entry *en, const ch
 	en->len += (size_t)n + 1;
 }
 
-static void to_journal(const struct nk_event_info *info, const struct nk_event_fields *f, const char *message)
+/* "device/web-1"; of the daemon itself: "daemon". */
+static const char *object_text(const struct nk_event_fields *f, char *text, size_t size)
+{
+	if (f->device)
+		snprintf(text, size, "%s/%s", nk_device_noun(f->interface), f->device);
+	else if (f->program)
+		snprintf(text, size, "program/%s", f->program);
+	else
+		snprintf(text, size, "daemon");
+	return text;
+}
+
+static void to_journal(const struct nk_event_info *info, const struct nk_event_fields *f, const char *object, const char *message)
 {
 	char *text = NULL;
 	struct entry en = { .n = 1 };
@@ -99,6 +111,7 @@ static void to_journal(const struct nk_event_info *info, const struct nk_event_f
 	add(&en, "SYSLOG_IDENTIFIER=netkitd");
 	add(&en, "MESSAGE_ID=%s", info->message_id);
 	add(&en, "NETKITD_EVENT=%s", info->kind);
+	add(&en, "NETKITD_OBJECT=%s", object);
 	if (f->device)
 		add(&en, "NETKITD_DEVICE=%s", f->device);
 	if (f->program)
@@ -126,9 +139,9 @@ static void to_journal(const struct nk_event_info *info, const struct nk_event_f
 }
 
 /* The params of its notification: new reference, NULL without memory. */
-static json_t *encode(const struct nk_events *e, const struct nk_event_info *info, const struct nk_event_fields *f, const char *message)
+static json_t *encode(const struct nk_events *e, const struct nk_event_info *info, const struct nk_event_fields *f, const char *object,
+		      const char *message)
 {
-	char object[NK_NAME_MAX + 16];
 	struct nk_view_event_detail detail = { .message = message,
 					       .revision = f->revision,
 					       .error = f->error,
@@ -143,12 +156,6 @@ static json_t *encode(const struct nk_events *e, const struct nk_event_info *inf
 						    .cgroup = f->culprit->cgroup, .unit = f->culprit->unit };
 		detail.culprit = &culprit;
 	}
-	if (f->device)
-		snprintf(object, sizeof(object), "%s/%s", nk_device_noun(f->interface), f->device);
-	else if (f->program)
-		snprintf(object, sizeof(object), "program/%s", f->program);
-	else
-		snprintf(object, sizeof(object), "daemon");
 	return nk_table_encode(&nk_table_view_event, &view);
 }
 
@@ -169,7 +176,7 @@ static void to_subscribers(struct nk_events *e, json_t *params)
 void nk_event(struct nk_events *e, enum nk_event_kind kind, const struct nk_event_fields *f, const char *format, ...)
 {
 	const struct nk_event_info *info = &nk_event_kinds[kind];
-	char *message = NULL, *text;
+	char object[NK_NAME_MAX + 16], *message = NULL, *text;
 	json_t *params;
 	va_list ap;
 	int n;
@@ -183,12 +190,13 @@ void nk_event(struct nk_events *e, enum nk_event_kind kind, const struct nk_even
 	va_end(ap);
 	if (n < 0)
 		return;
+	object_text(f, object, sizeof(object));
 	if (info->priority <= PRIORITY_MAX) {
-		to_journal(info, f, message);
+		to_journal(info, f, object, message);
 		if (e->to_stderr)
 			fprintf(stderr, "netkitd: %s\n", message);
 	}
-	params = e->n || nk_event_is_kept(kind) ? encode(e, info, f, message) : NULL;
+	params = e->n || nk_event_is_kept(kind) ? encode(e, info, f, object, message) : NULL;
 	if (params && e->n)
 		to_subscribers(e, params);
 	text = params && nk_event_is_kept(kind) ? json_dumps(params, JSON_COMPACT) : NULL;
