@@ -224,10 +224,14 @@ void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *
 		if (op->kind == NK_OP_UNLOAD) {
 			nk_work_not_later(r->work, o);
 			nk_work_not_now(r->work, o);
-			if (o->doomed)
+			if (o->doomed) {
 				nk_objects_remove(r->programs, o);
-			else
-				nk_work_now(r->work, o);
+				continue;
+			}
+			/* It is wanted again since the plan was made. */
+			o->loaded_as = nk_program_unref(o->loaded_as);
+			o->loaded = (struct nk_program_state){ 0 };
+			nk_work_now(r->work, o);
 			continue;
 		}
 		if (op->what == NK_LOAD_PIN)

@@ -430,3 +430,13 @@ def test_no_packet_is_seen_by_neither_version(rpc, web):
     seen = values(maps["seen"])
     assert sent > 500 and seen[1] and seen[2]
     assert seen[1] + seen[2] == sent and values(maps["total"]) == [sent]
+
+
+def test_a_program_that_is_wanted_again_while_it_goes(rpc):
+    """The document names it again while it is taken away, among many that are loaded."""
+    want = [program("next1")]
+    rpc.converge([], want)
+    rpc.apply([], [program(f"p{i}", "next1") for i in range(30)], mode="replace", wait=0)
+    rpc.converge([], want)
+    listed = {p["name"]: p["id"] for p in rpc.call("program.list")["programs"] if p.get("name")}
+    assert listed["next1"] == prog(pinned=f"{PINS}/programs/next1")["id"]
