@@ -54,11 +54,11 @@ int nk_bpf_pin_put(int fd, int dir, const char *name)
 
 int nk_bpf_pin_over(int fd, int dir, const char *name)
 {
-	int r;
+	int r = nk_bpf_pin_put(fd, dir, NK_PIN_FRESH);
 
-	if (unlinkat(dir, NK_PIN_FRESH, 0) < 0 && errno != ENOENT)
-		return -errno;
-	r = nk_bpf_pin_put(fd, dir, NK_PIN_FRESH);
+	/* One that could not be renamed. */
+	if (r == -EEXIST && !unlinkat(dir, NK_PIN_FRESH, 0))
+		r = nk_bpf_pin_put(fd, dir, NK_PIN_FRESH);
 	if (r < 0)
 		return r;
 	return renameat(dir, NK_PIN_FRESH, dir, name) < 0 ? -errno : 0;
@@ -288,31 +288,35 @@ int nk_bpf_end_link(struct nk_bpf *b, int link, const char *pin)
 }
 
 /*
- * The place of an attachment is pinned already. If that link is in this very chain, it is adopted, with the program that is meant.
- * If not, it is what a device that is gone or a forced detachment left behind, and makes room. 1: adopted, 0: room, -errno.
+ * The name of an attachment is taken already. If by a link in this very chain, it is adopted, with the program that is meant. If not, by
+ * what a device that is gone, a forced detachment or somebody else left there, and it is replaced. 1: adopted, 0: to be replaced, -errno.
  */
-static int adopt(struct nk_bpf *b, int link, const char *pin, uint32_t ifindex, enum nk_hook hook, const struct nk_bpf_loaded *l,
-		 uint64_t *revision, uint32_t *ret_link_id)
+static int adopt(int link, uint32_t ifindex, enum nk_hook hook, const struct nk_bpf_loaded *l, uint64_t *revision, uint32_t *ret_link_id)
 {
 	struct bpf_link_info info;
 	uint32_t found;
-	int r = nk_bpf_link_info(link, &info);
+	int r;
 
+	if (!nk_bpf_is_link(link))
+		return 0;
+	r = nk_bpf_link_info(link, &info);
 	if (r < 0)
 		return r;
-	if (nk_bpf_is_chain_link(&info) && nk_bpf_link_ifindex(&info) &&
-	    place_in_chain(ifindex, hook, info.id, 0, &found) >= 0) {
-		if (info.prog_id != l->state.id) {
-			r = nk_bpf_exchange(link, l->fd, info.prog_id);
-			if (r < 0)
-				return r;
-			nk_bpf_changed(revision);
-		}
-		*ret_link_id = info.id;
-		return 1;
+	if (!nk_bpf_is_chain_link(&info))
+		return 0;
+	if (place_in_chain(ifindex, hook, info.id, 0, &found) < 0) {
+		/* Wherever else it is, it ends at once: without its pin it would do so later, by a kernel worker. */
+		bpf_link_detach(link);
+		return 0;
 	}
-	r = nk_bpf_end_link(b, link, pin);
-	return r == -EOPNOTSUPP ? 0 : r;
+	if (info.prog_id != l->state.id) {
+		r = nk_bpf_exchange(link, l->fd, info.prog_id);
+		if (r < 0)
+			return r;
+		nk_bpf_changed(revision);
+	}
+	*ret_link_id = info.id;
+	return 1;
 }
 
 static int explain_attach(struct nk_error *err, int error, uint32_t ifindex, enum nk_hook hook, const char *program,
@@ -349,7 +353,7 @@ int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum n
 
 	link = nk_bpf_pin_get(b->links, pin);
 	if (link >= 0) {
-		r = adopt(b, link, pin, ifindex, hook, l, revision, &id);
+		r = adopt(link, ifindex, hook, l, revision, &id);
 		close(nk_take_fd(&link));
 		if (r < 0)
 			return nk_fail(err, NK_E_KERNEL, r, "cannot make use of the pin %s", pin);
@@ -373,7 +377,7 @@ int nk_bpf_attach(struct nk_bpf *b, const char *device, uint32_t ifindex, enum n
 		r = nk_pins_put(&b->pins, device, hook, attachment, info.id);
 	if (r < 0)
 		return nk_fail(err, NK_E_KERNEL, r, "cannot keep the link of program '%s'", program);
-	r = nk_bpf_pin_put(link, b->links, pin);
+	r = nk_bpf_pin_over(link, b->links, pin);
 	if (r < 0) {
 		nk_pins_remove(&b->pins, device, hook, attachment);
 		return nk_fail(err, NK_E_KERNEL, r, "cannot pin the link as %s", pin);
@@ -532,7 +536,7 @@ static int repin_one(struct nk_bpf *b, const struct nk_pin *p)
 	link = bpf_link_get_fd_by_id(p->link_id);
 	if (link < 0 || nk_bpf_link_info(link, &info) < 0 || !nk_bpf_is_chain_link(&info) || !nk_bpf_link_ifindex(&info))
 		return 0;
-	return nk_bpf_pin_put(link, b->links, pin);
+	return nk_bpf_pin_over(link, b->links, pin);
 }
 
 int nk_bpf_repin_links(struct nk_bpf *b, const char *device)

@@ -30,7 +30,7 @@ struct nk_bpf {
 int nk_bpf_pin_get(int dir, const char *name);
 /* 0 or -errno. */
 int nk_bpf_pin_put(int fd, int dir, const char *name);
-/* Where something is pinned before it takes a name. Encoded names have no '%' but in %2E and %25. */
+/* Where whatever is pinned is before it takes its name. Encoded names have no '%' but in %2E and %25. */
 #define NK_PIN_FRESH "%fresh"
 /* Pin under a name that may be taken: what is there is replaced at once, so that the name never stands empty. 0 or -errno. */
 int nk_bpf_pin_over(int fd, int dir, const char *name);

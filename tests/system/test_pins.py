@@ -112,7 +112,7 @@ def test_unmounted_while_it_runs(web):
 
 def test_hidden_while_it_runs(web):
     """Another bpffs is mounted over ours, and taken away again: each time the pins go to where they are seen."""
-    before = held()
+    before, began = held(), journal_now()
     mount()
     until(in_place, "the pins in the uppermost bpffs")
     assert held() == before and mounts() == 2
@@ -123,6 +123,7 @@ def test_hidden_while_it_runs(web):
     assert held() == before and mounts() == 1
     kill()
     assert held() == before and in_place()
+    assert not journal("NETKITD_EVENT=drift", after=began), "that pins go elsewhere is netkitd's doing"
 
 
 def test_hidden_again_and_again(web):
@@ -223,6 +224,16 @@ def test_what_nobody_wants_is_collected_at_start(web):
     start()
     until(lambda: pinned("programs") == ["next1", "next1%origin", "next2", "next2%origin"], "what nobody names to go")
     assert in_place() and held() == before
+
+
+def test_what_stands_in_the_place_of_a_link_is_replaced(web):
+    stop()
+    os.unlink(f"{PINS}/links/web-1:peer:a")
+    until(lambda: len(held()[1]) == 1, "the program to be detached")
+    run("bpftool", "prog", "load", VERDICT, f"{PINS}/links/fresh")
+    os.rename(f"{PINS}/links/fresh", f"{PINS}/links/web-1:peer:a")
+    start()
+    assert len(held()[1]) == 2 and in_place()
 
 
 def test_what_is_unclaimed_is_kept_until_it_goes(web):
