@@ -261,6 +261,7 @@ int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, const struct nk_bp
 	} else if (old.state.id && keep(b, &old.state, &old.fd, err) == 0) {
 		*ret = old.state;
 		ret->before = true;
+		nk_bpf_repin_program(b, p->name); /* if it was that which loading it again was to bring */
 	}
 	return r;
 }

@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
-from tools import PINS, RpcError, addresses, chain, journal, journal_now, link, pair, ping, program, run, until
+from tools import PINS, VERDICT, RpcError, addresses, chain, journal, journal_now, link, pair, ping, program, run, until
 
 FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
 
@@ -378,6 +379,19 @@ def test_a_pin_that_was_left_away_is_put_back_when_it_is_asked_for(rpc, netns, h
     assert ping("10.0.0.2")
     if how != "restart":
         assert pinned() == before and of_program(rpc)["condition"]["state"] == "Ready"
+
+
+def test_a_pin_is_put_back_though_the_object_is_gone(rpc, tmp_path):
+    shutil.copy(VERDICT, tmp_path / "own.o")
+    want = {**program("next1", object=str(tmp_path / "own.o")), "on_drift": "report"}
+    rpc.converge([], [want])
+    before = pinned()
+    unpin()
+    drifted(rpc)
+    os.unlink(tmp_path / "own.o")
+    assert not rpc.apply([], [want])["converged"]
+    c = of_program(rpc)["condition"]
+    assert pinned() == before and c["reason"] == "NotUpgraded" and "own.o" in c["message"], c
 
 
 def test_a_pin_that_was_left_away_and_comes_back(rpc):
