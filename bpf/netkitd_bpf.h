@@ -61,6 +61,7 @@ enum nk_suspect_by {
 	NK_SUSPECT_BY_IFINDEX,
 	NK_SUSPECT_BY_PORT,    /* rtnetlink's port id, which events of addresses and routes carry */
 	NK_SUSPECT_BY_NAME,
+	NK_SUSPECT_CHANGED,    /* likewise by ifindex: the newest whose request was granted, whatever was refused to others or to him since */
 	NK_SUSPECT_BY_LINK,    /* the address of a struct bpf_link whose pin was removed; 0: bpffs was unmounted */
 };
 

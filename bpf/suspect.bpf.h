@@ -355,19 +355,30 @@ int BPF_PROG(rtnetlink_entry, struct sk_buff *skb, struct nlmsghdr *h)
 }
 
 /* A request that was refused is not why something changes later. */
-static __always_inline void forget_request(struct sk_buff *skb, struct nlmsghdr *h, int what)
+static __always_inline void forget_request(struct sk_buff *skb, __u32 netns, const struct request *r)
 {
-	struct nk_suspect_key key = { .netns = BPF_CORE_READ(skb, sk, __sk_common.skc_net.net, ns.inum), .by = NK_SUSPECT_BY_IFINDEX };
-	struct request r;
+	struct nk_suspect_key key = { .netns = netns, .by = NK_SUSPECT_BY_IFINDEX };
 
-	read_request(h, what, &r);
-	key.number = r.ifindex;
-	if (r.ifindex)
+	key.number = r->ifindex;
+	if (r->ifindex)
 		bpf_map_delete_elem(&suspects, &key);
 	key.by = NK_SUSPECT_BY_PORT;
 	key.number = port_of(skb);
 	if (key.number)
 		bpf_map_delete_elem(&suspects, &key);
+}
+
+/* One that was granted may be. */
+static __always_inline void keep_request(__u32 netns, const struct request *r)
+{
+	struct nk_suspect_key key = { .netns = netns, .by = NK_SUSPECT_BY_IFINDEX };
+	struct nk_culprit *c;
+
+	key.number = r->ifindex;
+	c = r->ifindex ? bpf_map_lookup_elem(&suspects, &key) : NULL;
+	key.by = NK_SUSPECT_CHANGED;
+	if (c)
+		bpf_map_update_elem(&suspects, &key, c, BPF_ANY);
 }
 
 SEC("fexit/rtnetlink_rcv_msg")
@@ -376,21 +387,30 @@ int BPF_PROG(rtnetlink_exit, struct sk_buff *skb, struct nlmsghdr *h, void *exta
 	int what = what_of(BPF_CORE_READ(h, nlmsg_type));
 	struct nk_watch_record *record;
 	struct request r;
+	struct net *net;
+	__u32 netns;
 
-	if (ret && what >= 0 && !is_own() && may_change(BPF_CORE_READ(skb, sk, __sk_common.skc_net.net)))
-		forget_request(skb, h, what);
-	/* One that was made just now is nobody's yet. */
-	if (ret || what != NK_WATCH_DEVICE_SET || BPF_CORE_READ(h, nlmsg_flags) & NLM_F_EXCL || is_own())
+	if (what < 0 || is_own())
 		return 0;
-	read_request(h, NK_WATCH_DEVICE_SET, &r);
-	if (!r.silent || !(r.ifindex || r.named))
+	net = BPF_CORE_READ(skb, sk, __sk_common.skc_net.net);
+	netns = BPF_CORE_READ(net, ns.inum);
+	if (ret && !may_change(net))
+		return 0;
+	read_request(h, what, &r);
+	if (ret) {
+		forget_request(skb, netns, &r);
+		return 0;
+	}
+	keep_request(netns, &r);
+	/* One that was made just now is nobody's yet. */
+	if (what != NK_WATCH_DEVICE_SET || BPF_CORE_READ(h, nlmsg_flags) & NLM_F_EXCL || !r.silent || !(r.ifindex || r.named))
 		return 0;
 	record = reserve();
 	if (!record)
 		return 0;
 	record->ifindex = r.ifindex;
 	record->link_id = 0;
-	record->netns = BPF_CORE_READ(skb, sk, __sk_common.skc_net.net, ns.inum);
+	record->netns = netns;
 	record->name[0] = '\0';
 	if (r.named)
 		bpf_probe_read_kernel_str(record->name, sizeof(record->name), (const char *)h + r.named);

@@ -235,6 +235,19 @@ static bool only_close(struct nk_plan *plan, size_t n)
 	return false;
 }
 
+/* It was put back again and again and still differs. By one who goes on changing it? Then that is another time. */
+static bool is_outrun(const struct nk_reconcile *r, struct nk_object *o)
+{
+	struct nk_culprit who;
+
+	if (o->is_program || o->futile < NK_FUTILE_MAX || r->o.changed_by(o->name, o->noticed_us, &who, r->o.arg) < 0)
+		return false;
+	nk_object_blame(o, &who);
+	o->broken = 0;
+	o->futile = 0;
+	return true;
+}
+
 bool nk_reconcile_drifted(struct nk_reconcile *r, struct nk_object *o, struct nk_plan *plan, size_t n, const struct nk_obs_device *obs)
 {
 	const struct nk_op *ops = plan->ops + n;
@@ -246,7 +259,7 @@ bool nk_reconcile_drifted(struct nk_reconcile *r, struct nk_object *o, struct nk
 		nk_plan_truncate(plan, n);
 		return true;
 	}
-	if (!o->drifting || (o->hold_until_us && areas & ~o->broken))
+	if (!o->drifting || (o->hold_until_us && areas & ~o->broken) || is_outrun(r, o))
 		begin(r, o, areas, ops, plan->n - n, obs);
 	else if (areas & NK_DRIFT_DEVICE & ~o->broken)
 		grow(o, ops, plan->n - n, obs);

@@ -169,6 +169,7 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 		.retry_max_ms = m->settings.retry_max_ms,
 		.settled = settled,
 		.buried = buried,
+		.changed_by = nk_manager_changed_by,
 		.pinned = nk_manager_has_pin,
 		.unpinned_by = nk_manager_unpinned_by,
 		.wanted = wanted,

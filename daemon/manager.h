@@ -122,6 +122,8 @@ void nk_manager_watch_told(const struct nk_watch_event *e, void *arg);
 void nk_manager_on_monitor(int fd, short what, void *arg);
 void nk_manager_on_mounts(int fd, short what, void *arg);
 void nk_manager_on_executor(int fd, short what, void *arg);
+/* For reconcile: who changed a device? arg is the manager. */
+int nk_manager_changed_by(const char *device, uint64_t since_us, struct nk_culprit *ret, void *arg);
 /* Read of the device, if it is there, what no event tells, soon. */
 void nk_manager_inspect(struct nk_manager *m, const char *device);
 /* Read of each device what no event tells, soon. */

@@ -62,7 +62,7 @@ struct nk_object {
 	/* devices and interfaces */
 	uint32_t ifindex;     /* interfaces: of the link that ready_as was about; another link that has the name begins anew */
 	const struct nk_device *ready_as; /* the definition under which it was Ready: a difference from it is drift. Reference */
-	uint64_t right_since_us; /* monotonic: when it became right last, or was put right */
+	uint64_t right_since_us; /* monotonic: when it became right last; after drift, when that was noticed: who asks later, asks anew */
 	bool program_changed; /* a program of it was exchanged since it was right: what differs is not drift */
 
 	/* programs */

@@ -58,6 +58,22 @@ static void blame(struct nk_manager *m, const char *owner)
 		nk_reconcile_culprit(m->reconcile, owner, &who);
 }
 
+/* At either of its ends. */
+int nk_manager_changed_by(const char *device, uint64_t since_us, struct nk_culprit *ret, void *arg)
+{
+	const struct nk_manager *m = arg;
+	const struct nk_obs_device *o = nk_cache_get(m->cache, device);
+	uint32_t peer = nk_cache_place_ino(m->cache, device, nk_cache_peer_nsid(m->cache, device));
+
+	if (!m->watch || !o)
+		return -ENOENT;
+	if (nk_watch_suspect(m->watch, since_us, m->netns_ino, o->end[NK_PRIMARY].ifindex, o->end[NK_PRIMARY].name, 0, ret) == 0)
+		return 0;
+	if (!peer || !o->end[NK_PEER].ifindex)
+		return -ENOENT;
+	return nk_watch_suspect(m->watch, since_us, peer, o->end[NK_PEER].ifindex, o->end[NK_PEER].name, 0, ret);
+}
+
 static void cache_changed(const char *owner, void *arg)
 {
 	struct nk_manager *m = arg;

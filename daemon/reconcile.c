@@ -14,7 +14,6 @@
 #include "daemon/reconcile_internal.h"
 
 #define BATCH 256        /* devices a plan: long enough to pipeline, short enough to be overtaken */
-#define FUTILE_MAX 5     /* plans in a row that worked and left a difference */
 #define RACES_MAX 50     /* plans in a row that somebody else was faster than */
 
 static const struct timeval resync_pause = { .tv_sec = 1 };
@@ -452,7 +451,7 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	case NK_VERDICT_DELETE:
 		break;
 	}
-	if (++o->futile > FUTILE_MAX) {
+	if (++o->futile > NK_FUTILE_MAX) {
 		char what[160];
 
 		nk_op_describe(&plan->ops[before], what, sizeof(what));
@@ -567,7 +566,7 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 		nk_work_now(r->work, o);
 		return;
 	}
-	if (is_race(f->error.error) && o->futile <= FUTILE_MAX) {
+	if (is_race(f->error.error) && o->futile <= NK_FUTILE_MAX) {
 		nk_work_now(r->work, o);
 		return;
 	}

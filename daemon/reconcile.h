@@ -29,6 +29,8 @@ struct nk_reconcile_options {
 	void (*settled)(void *arg);
 	/* Devices whose deletion is complete: their tombstones can go. */
 	void (*buried)(const char *const *names, size_t n, void *arg);
+	/* Who was granted a change of this device since then (monotonic), and lately? 0 or -ENOENT. */
+	int (*changed_by)(const char *device, uint64_t since_us, struct nk_culprit *ret, void *arg);
 	/* Does this program have its pin? True also while it can't be seen. */
 	bool (*pinned)(const char *program, uint32_t id, void *arg);
 	/* Who removed that? 0 or -ENOENT; each removal is told once. */

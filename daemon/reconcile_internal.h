@@ -6,6 +6,8 @@
 #include "daemon/reconcile.h"
 #include "daemon/work.h"
 
+#define NK_FUTILE_MAX 5 /* plans in a row that worked and left a difference */
+
 struct nk_reconcile {
 	struct nk_reconcile_options o;
 	struct nk_objects *devices, *programs;

@@ -249,6 +249,7 @@ int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns
 		     struct nk_culprit *ret)
 {
 	struct nk_suspect_key by_ifindex = { .netns = netns, .by = NK_SUSPECT_BY_IFINDEX, .number = ifindex };
+	struct nk_suspect_key changed = { .netns = netns, .by = NK_SUSPECT_CHANGED, .number = ifindex };
 	struct nk_suspect_key by_port = { .netns = netns, .by = NK_SUSPECT_BY_PORT, .number = port };
 	struct nk_suspect_key by_name = { .netns = netns, .by = NK_SUSPECT_BY_NAME };
 	struct nk_culprit named;
@@ -258,6 +259,8 @@ int nk_watch_suspect(const struct nk_watch *w, uint64_t since_us, uint32_t netns
 	if (port && look_up(w, &by_port, since_us, ret) == 0)
 		return 0;
 	r = ifindex ? look_up(w, &by_ifindex, since_us, ret) : -ENOENT;
+	if (r < 0 && ifindex)
+		r = look_up(w, &changed, since_us, ret);
 	if (!name)
 		return r;
 	strncpy(by_name.name, name, sizeof(by_name.name) - 1);

@@ -226,6 +226,36 @@ def test_who_does_it_again_and_again_is_counted(rpc, netns, fight):
     until(lambda: events_since(began, "repaired"), "a repair that is told")
 
 
+# Asks for the same all the time, mostly in vain: an address to be removed, or an MTU.
+TIRELESS = """
+import socket, struct, sys
+index, kind = int(sys.argv[1]), int(sys.argv[2])
+body = (struct.pack("BBBBI", socket.AF_INET, 32, 0, 0, index) + struct.pack("HH", 8, 2) + bytes([10, 0, 0, 1]) if kind == 21
+        else struct.pack("BxHiII", 0, 0, index, 0, 0) + struct.pack("HHI", 8, 4, 1300))
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+while True:
+    s.send(struct.pack("IHHII", 16 + len(body), kind, 5, 1, 0) + body)
+    s.recv(65536)
+"""
+
+
+@pytest.mark.parametrize("what,kind", [("address 10.0.0.1/32 on web-1 was removed", 21), ("MTU of web-1 was changed", 19)])
+def test_who_leaves_no_pause_is_named(rpc, netns, tmp_path, fight, what, kind):
+    """The device is never seen to be right in between."""
+    netns("web-1")
+    rpc.converge([pair(mtu=1400)])
+    began = journal_now()
+    (tmp_path / "tireless").write_text(TIRELESS)
+    f = fight(f"python3 {tmp_path}/tireless {link('web-1')['ifindex']} {kind}")
+    c = until(lambda: condition(rpc) if condition(rpc).get("reason") == "Contended" else None, "the fight to be noticed")
+    assert c["message"].startswith("python3 (uid 0, ") and f"(the last time: {what} by python3 (pid " in c["message"], c
+    told = events_since(began, "drift", "contended", "device-degraded")
+    assert [e["NETKITD_EVENT"] for e in told] == ["drift"] * 3 + ["contended"], told
+    f.end()
+    until(lambda: condition(rpc)["state"] == "Ready", "the fight to be forgotten")
+    assert "10.0.0.1/32" in addresses("web-1") and link("web-1")["mtu"] == 1400
+
+
 def test_repairs_of_a_fight_wait_longer_and_longer(rpc, netns, fight):
     netns("web-1")
     rpc.converge([pair()])
