@@ -355,7 +355,7 @@ int BPF_PROG(rtnetlink_entry, struct sk_buff *skb, struct nlmsghdr *h)
 }
 
 /* A request that was refused is not why something changes later. */
-static __always_inline void forget_request(struct sk_buff *skb, __u32 netns, const struct request *r)
+static __always_inline void forget_request(struct sk_buff *skb, struct nlmsghdr *h, __u32 netns, const struct request *r)
 {
 	struct nk_suspect_key key = { .netns = netns, .by = NK_SUSPECT_BY_IFINDEX };
 
@@ -366,6 +366,12 @@ static __always_inline void forget_request(struct sk_buff *skb, __u32 netns, con
 	key.number = port_of(skb);
 	if (key.number)
 		bpf_map_delete_elem(&suspects, &key);
+	if (!r->named)
+		return;
+	key.by = NK_SUSPECT_BY_NAME;
+	__builtin_memset(key.name, 0, sizeof(key.name));
+	bpf_probe_read_kernel_str(key.name, sizeof(key.name), (const char *)h + r->named);
+	bpf_map_delete_elem(&suspects, &key);
 }
 
 /* One that was granted may be. */
@@ -398,7 +404,7 @@ int BPF_PROG(rtnetlink_exit, struct sk_buff *skb, struct nlmsghdr *h, void *exta
 		return 0;
 	read_request(h, what, &r);
 	if (ret) {
-		forget_request(skb, netns, &r);
+		forget_request(skb, h, netns, &r);
 		return 0;
 	}
 	keep_request(netns, &r);

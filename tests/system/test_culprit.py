@@ -94,13 +94,26 @@ def test_who_may_not_change_anything_is_not_blamed(web, prefix):
     assert link("web-1")["ifindex"] == index and "10.0.0.1/32" in addresses("web-1")
 
 
-def test_what_fails_is_nobodys_deed(web):
-    """A request that is refused changes nothing: what another one does later is his."""
-    run("ip", "link", "set", "web-1", "mtu", "9", check=False)
+@pytest.mark.parametrize("asked", ["link(socket.if_nametoindex('web-1'), attribute(MTU, struct.pack('I', 9)))",
+                                   "link(0, attribute(IFNAME, b'web-1\\0'), attribute(MTU, struct.pack('I', 9)))"],
+                         ids=["by number", "by name"])
+def test_what_fails_is_nobodys_deed(web, asked):
+    """A request that is refused changes nothing: what another one does later is his, and what nobody asked for is nobody's."""
+    fails = raw(f"assert ask(s, SETLINK, {asked}) == -22")
+    web.converge([pair(mtu=1400, addresses=["10.0.0.1/32", "fd00::1/128"])])
+    run(*fails)
     other = subprocess.Popen(["busybox", "ifconfig", "web-1", "mtu", "1300"])
     assert other.wait() == 0
     e = drift(web)
     assert e["detail"]["culprit"]["pid"] == other.pid, e
+    until(lambda: web.call("device.get", {"name": "web-1"})["condition"]["state"] == "Ready", "the repair")
+    # A sysctl is no request about a device: the kernel takes the address away as if by itself.
+    run(*fails)
+    run("sysctl", "-q", "net.ipv6.conf.web-1.disable_ipv6=1")
+    e = drift(web)
+    run("sysctl", "-q", "net.ipv6.conf.web-1.disable_ipv6=0")
+    assert e["detail"]["message"] == "address fd00::1/128 on web-1 was removed; it is put back" and "culprit" not in e["detail"], e
+    until(lambda: web.call("device.get", {"name": "web-1"})["condition"]["state"] == "Ready", "the repair")
 
 
 def test_a_peer_moved_to_where_nobody_looks(web, netns):
