@@ -8,21 +8,22 @@ import time
 
 import jsonschema
 import pytest
-from tools import PATIENCE, Rpc, RpcError, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until, wait_for_daemon
+from tools import PATIENCE, Rpc, RpcError, chain, ip, journal, journal_now, link, main_pid, pair, ping, program, run, until, wait_for_daemon
 
 with_udev = True
 STATE_D = "/etc/netkitd/state.d"
 
 
-def test_start_returns_when_the_state_is_reconciled(rpc, netns):
-    for i in range(10):
-        netns(f"n{i}")
-    rpc.converge([pair(f"d{i}", f"n{i}", f"10.1.{i}.1", f"10.1.{i}.2") for i in range(10)])
+def test_start_returns_when_the_state_is_reconciled(no_udev, rpc, netns):
+    """So many, each with a program, that they take longer than a look right after the command."""
+    names = {f"d{i}" for i in range(60)}
+    netns("many")
+    attachments = [{"name": "a", "hook": "netkit/peer", "program": "next1"}]
+    rpc.converge([{"name": n, "peer": {"name": f"p-{n}", "netns": "many"}, "attachments": attachments} for n in names], [program("next1")])
     run("systemctl", "stop", "netkitd.socket", "netkitd")
-    for i in range(10):
-        run("ip", "link", "del", f"d{i}")
+    run("ip", "-batch", "-", input="".join(f"link del {n}\n" for n in names))
     run("systemctl", "start", "netkitd")
-    assert all(link(f"d{i}") and "UP" in link(f"d{i}")["flags"] for i in range(10)), "all are there when the command returns"
+    assert {l["ifname"] for l in ip("link", "show", "type", "netkit") if "UP" in l["flags"]} == names, "all are there when the command returns"
 
 
 def test_socket_activation(rpc):
