@@ -468,6 +468,30 @@ def test_an_upgrade_of_a_program_at_devices_and_interfaces(rpc, links, netns, tm
     c.close()
 
 
+@pytest.mark.parametrize("where", ["web-1", "t0"])
+def test_an_upgrade_that_fails_in_one_chain(rpc, links, netns, theirs, where):
+    """A device's or an interface's, which holds the new version already and does not take it twice: all chains keep the old one."""
+    netns("web-1")
+    links("t0")
+    old, new = theirs("next1"), theirs("next2")
+    mine, blocks = {"web-1": at("a", "netkit/peer"), "t0": at("a")}, {"web-1": at("b", "netkit/peer"), "t0": at("b")}
+
+    def apply(blocked, *programs):
+        lists = {name: [mine[name], *([blocks[name]] if blocked == name else [])] for name in mine}
+        return rpc.apply([pair(attachments=lists["web-1"])], programs, [interface("t0", *lists["t0"])])
+
+    def programs_of_a():
+        return chain("web-1", "netkit/peer")[0][0], chain("t0", IN)[0][0]
+    assert apply(where, {"name": "a", "pin": f"{THEIRS}/next1"}, {"name": "b", "pin": f"{THEIRS}/next2"})["converged"]
+    assert programs_of_a() == (old, old)
+    found = rpc.apply([], [{"name": "a", "pin": f"{THEIRS}/next2"}])["pending"][0]["condition"]
+    assert found["reason"] == "NotUpgraded" and f"'a' of {where}" in found["message"], found
+    assert programs_of_a() == (old, old)
+    # It isn't in the way any more.
+    apply(None)
+    until(lambda: programs_of_a() == (new, new), "the next try")
+
+
 def test_the_database_is_lost(rpc, links):
     """What is pinned goes on working; rebuild makes a document of it, which claims it; replace removes it."""
     links("t0")
