@@ -178,7 +178,14 @@ def test_follow_moves(follower, netns):
     assert not follower.last()["peer"]["addrs"]
     # Something makes the primary speak, and it says where its peer is.
     run("ip", "link", "set", "mech-1", "mtu", "1300")
-    assert follower.last()["nsid"] >= 0
+    there = follower.last()["nsid"]
+    assert there >= 0
+    # To and fro between two that are heard of. The primary has no carrier already, and says nothing.
+    run("ip", "-n", "mech-b", "link", "set", "eth0", "netns", "mech-a")
+    assert follower.last()["peer"]["known"]
+    run("ip", "-n", "mech-a", "link", "set", "eth0", "netns", "mech-b")
+    state = follower.last()
+    assert state["peer"]["known"] and state["nsid"] == there
     run("ip", "-n", "mech-b", "link", "set", "eth0", "netns", str(os.getpid()))
     state = follower.last()
     assert state["peer"]["known"]
@@ -216,6 +223,7 @@ def test_follow_names(follower):
 
 
 def test_overrun(device):
+    run("ip", "addr", "add", "10.78.0.1/32", "dev", "mech-1", "proto", "110")  # as ours are marked: it tells of no others
     f = Follower("4096")
     f.sync()
     batch = "addr add 10.77.0.1/32 dev mech-1\naddr del 10.77.0.1/32 dev mech-1\n" * 3000
@@ -229,7 +237,7 @@ def test_overrun(device):
     f.until("overrun")
     f.until("snapshot")
     told = [line for line in f.sync() if line.startswith("changed mech-1")]
-    assert told and "addr:10.0.0" not in told[-1] and "addr:fd00::2/128" in told[-1]
+    assert told and "addr:10.0.0" not in told[-1] and "addr:10.78.0.1/32" in told[-1] and "addr:fd00::2/128" in told[-1]
     # And it hears on.
     run("ip", "link", "set", "mech-1", "mtu", "1234")
     assert f.last()["primary"]["mtu"] == 1234
