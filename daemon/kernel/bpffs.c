@@ -10,17 +10,16 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "daemon/kernel/bpf_internal.h"
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
+#include "daemon/kernel/mounts.h"
 
 #define BPFFS "/sys/fs/bpf"
 
@@ -31,37 +30,19 @@ static bool is_bpffs(int fd)
 	return !fstatfs(fd, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-static void close_file(FILE **f)
+/* Mounts that are counted. */
+struct count {
+	dev_t dev;      /* those with this device number … */
+	const char *at; /* … and bpffs that lie at this mount point; NULL: not asked */
+	unsigned n_dev, n_at;
+};
+
+static int count_mount(const struct nk_mount *m, void *arg)
 {
-	if (*f)
-		fclose(*f);
-}
+	struct count *c = arg;
 
-/*
- * Mounts of a file system, as the process whose mountinfo it is sees them: how many have the device number dev, and how many bpffs
- * lie at the mount point `at` (NULL: not asked). -errno.
- */
-static int count_mounts(const char *mountinfo, dev_t dev, const char *at, unsigned *ret_dev, unsigned *ret_at)
-{
-	__attribute__((cleanup(close_file))) FILE *f = fopen(mountinfo, "re");
-	_free_ char *line = NULL;
-	size_t size = 0;
-
-	if (!f)
-		return -errno;
-	*ret_dev = *ret_at = 0;
-	while (getline(&line, &size, f) > 0) {
-		unsigned maj, min;
-		char point[256], type[32];
-		const char *dash = strstr(line, " - ");
-
-		if (sscanf(line, "%*u %*u %u:%u %*s %255s", &maj, &min, point) != 3 || !dash || sscanf(dash, " - %31s", type) != 1)
-			continue;
-		if (makedev(maj, min) == dev)
-			++*ret_dev;
-		if (at && !strcmp(point, at) && !strcmp(type, "bpf"))
-			++*ret_at;
-	}
+	c->n_dev += m->dev == c->dev;
+	c->n_at += c->at && !strcmp(m->point, c->at) && !strcmp(m->type, "bpf");
 	return 0;
 }
 
@@ -125,20 +106,22 @@ static int open_parent(const char *parent, int *ret, struct nk_error *err)
 /* Is the mount that fd is on the one that the host has, and the only one at its place? */
 static int check_mount(int fd, const char *parent, bool empty, struct nk_error *err)
 {
-	unsigned seen, stacked;
+	struct count c = {};
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return nk_fail(err, NK_E_KERNEL, -errno, "cannot look at %s", parent);
+	c.dev = st.st_dev;
 	/* Without a look at process 1's mounts we can't tell, and it is nearly always right. */
-	if (!count_mounts("/proc/1/mountinfo", st.st_dev, NULL, &seen, &stacked) && !seen)
+	if (!nk_mounts_each("/proc/1/mountinfo", count_mount, &c) && !c.n_dev)
 		return nk_refuse(err, NK_E_KERNEL, -EXDEV,
 			       "the bpffs at %s is mounted for netkitd only and would go with it, and so would all pinned links: "
 			       "mount it for the host", parent);
-	if (empty && !count_mounts("/proc/self/mountinfo", st.st_dev, parent, &seen, &stacked) && stacked > 1)
+	c = (struct count){ .dev = st.st_dev, .at = parent };
+	if (empty && !nk_mounts_each("/proc/self/mountinfo", count_mount, &c) && c.n_at > 1)
 		return nk_refuse(err, NK_E_KERNEL, -EEXIST,
 			       "%u bpffs are mounted over one another at %s, and the uppermost has no pins of netkitd: the lower ones "
-			       "may hold them; unmount what was mounted later", stacked, parent);
+			       "may hold them; unmount what was mounted later", c.n_at, parent);
 	return 0;
 }
 
