@@ -109,6 +109,7 @@ struct nk_params_device_name {
 struct nk_params_list {
 	char device[NK_IFNAMSIZ]; /* attachment.list: one device or interface only; empty: all */
 	bool interfaces;          /* device.list: these instead of the devices */
+	bool owners;              /* attachment.list: find out who keeps foreign links */
 };
 
 struct nk_params_rebuild {
@@ -174,6 +175,19 @@ struct nk_view_program {
 	struct nk_condition condition;
 };
 
+/* A process that has a descriptor of a link. */
+struct nk_view_holder {
+	uint32_t pid;
+	const char *comm;
+};
+
+/* Who keeps a foreign link. */
+struct nk_view_owners {
+	bool pins_known, holders_known; /* else that list is not told */
+	const char **pins; size_t n_pins; /* paths */
+	const struct nk_view_holder *holders; size_t n_holders;
+};
+
 struct nk_view_attachment {
 	const char *device;   /* or interface */
 	const char *name;     /* NULL: foreign */
@@ -185,6 +199,7 @@ struct nk_view_attachment {
 	const char *tag, *kernel_name;
 	uint64_t run_count, run_time_ns;
 	bool attached;
+	struct nk_view_owners owners; /* put in when they are asked for and found */
 };
 
 struct nk_view_capability {
@@ -295,7 +310,7 @@ struct nk_view_object {
 };
 
 extern const struct nk_table nk_table_device, nk_table_interface, nk_table_program, nk_table_document, nk_table_condition, nk_table_view_device,
-	nk_table_view_program, nk_table_view_attachment, nk_table_view_capability, nk_table_view_status, nk_table_view_op,
+	nk_table_view_program, nk_table_view_attachment, nk_table_view_owners, nk_table_view_capability, nk_table_view_status, nk_table_view_op,
 	nk_table_view_event, nk_table_view_event_detail, nk_table_view_object, nk_table_view_plan, nk_table_settings;
 
 /* ---- the daemon's settings: /etc/netkitd/netkitd.json ---- */

@@ -122,6 +122,8 @@ static const struct nk_table params_device_list = {
 static const struct nk_field attachment_list_fields[] = {
 	{.name = "device", .type = &nk_type_chars, NK_AT(struct nk_params_list, device), .problem = nk_ifname_problem,
 	 .pattern = NK_IFNAME_PATTERN, .what = "an interface name", .text = "Of one device or interface only; without it, all."},
+	{.name = "owners", .type = &nk_type_bool, .flags = NK_DEFAULT, NK_AT(struct nk_params_list, owners),
+	 .text = "Find out who keeps the links of foreign ones, among all pins and processes of the host. The answer waits for that."},
 };
 
 static const struct nk_table params_attachment_list = {

@@ -193,6 +193,28 @@ static const struct nk_field view_program_fields[] = {
 #undef V
 TABLE(nk_table_view_program, "program_state", struct nk_view_program, view_program_fields, "A program, desired and loaded.");
 
+#define V struct nk_view_holder
+static const struct nk_field view_holder_fields[] = {
+	COUNT(V, pid, "Its number, as the host counts."),
+	WORDS(V, comm, "Its name."),
+};
+#undef V
+PRIVATE(table_holder, "holder", struct nk_view_holder, view_holder_fields, "A process that has a descriptor of a link.");
+
+static const struct nk_field pin_item = {.type = &nk_type_string, NK_ITEM(const char *)};
+static const struct nk_field holder_item = {.type = &nk_type_object, .table = &table_holder, NK_ITEM(struct nk_view_holder)};
+
+#define V struct nk_view_owners
+static const struct nk_field view_owners_fields[] = {
+	{.name = "pins", .type = &nk_type_list, NK_LIST_AT(V, pins, n_pins), NK_IF(V, pins_known), .item = &pin_item,
+	 .text = "With `owners`, of a foreign one with a link: where the link is pinned, paths in the bpffs mounts of the host. Absent if "
+		 "none was found, and not all could be looked at."},
+	{.name = "holders", .type = &nk_type_list, NK_LIST_AT(V, holders, n_holders), NK_IF(V, holders_known), .item = &holder_item,
+	 .text = "Likewise: the processes that have a descriptor of the link."},
+};
+#undef V
+TABLE(nk_table_view_owners, "owners", struct nk_view_owners, view_owners_fields, "Who keeps a foreign link.");
+
 #define V struct nk_view_attachment
 static const struct nk_field view_attachment_fields[] = {
 	WORDS(V, device, "The device or interface."),
@@ -203,12 +225,13 @@ static const struct nk_field view_attachment_fields[] = {
 	MAYBE_WORDS(V, program, "Name of its program; absent for a foreign one."),
 	FLAG(V, foreign, "Somebody else attached it."),
 	FLAG(V, attached, "It stands in the kernel's chain."),
-	MAYBE_COUNT(V, link_id, "Kernel id of its link."),
+	MAYBE_COUNT(V, link_id, "Kernel id of its link; absent for one attached by descriptor, which nobody keeps, and while it is not attached."),
 	MAYBE_COUNT(V, prog_id, "Kernel id of its program."),
 	MAYBE_WORDS(V, tag, "The kernel's digest of the program's instructions."),
 	MAYBE_WORDS(V, kernel_name, "The program's name in the kernel, its function's cut to 15 bytes."),
 	COUNT(V, run_count, "How often the program ran, at all of its hooks; 0 unless kernel.bpf_stats_enabled is on."),
 	COUNT(V, run_time_ns, "How long, nanoseconds; likewise."),
+	{.type = &nk_type_include, .table = &nk_table_view_owners, NK_AT(V, owners)},
 };
 #undef V
 TABLE(nk_table_view_attachment, "attachment_state", struct nk_view_attachment, view_attachment_fields,

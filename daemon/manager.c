@@ -356,6 +356,8 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 	m->started_us = nk_now_us();
 	TAILQ_INIT(&m->pending);
 	TAILQ_INIT(&m->waiters);
+	TAILQ_INIT(&m->lookups);
+	TAILQ_INIT(&m->looking);
 	r = nk_settings_load(settings_path, &m->settings, err);
 	if (r < 0 && r != -ENOENT)
 		goto fail;
@@ -465,6 +467,7 @@ int nk_manager_run(struct nk_manager *m)
 	sd_notify(0, "STOPPING=1");
 	nk_manager_commit(m);
 	nk_manager_drop_waiters(m);
+	nk_manager_drop_lookups(m);
 	f.revision = m->revision;
 	nk_event(m->events, NK_EVENT_DAEMON_STOPPING, &f, "netkitd stops; devices and programs stay as they are");
 	return 0;

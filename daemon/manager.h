@@ -4,7 +4,7 @@
  * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server,
  * rpc. It wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel
  * tells), watching.c (the watcher's life), change.c (requests that change, and the commit), wait.c (requests that wait), methods.c
- * (requests that look) and statedir.c (files under state.d); only these and main include this header.
+ * (requests that look), lookup.c (those that have to search) and statedir.c (files under state.d); only these and main include this header.
  */
 #include <sys/queue.h>
 
@@ -46,6 +46,9 @@ struct nk_waiter {
 	struct event *timer;
 };
 TAILQ_HEAD(nk_waiter_list, nk_waiter);
+
+struct nk_lookup; /* lookup.c: a request that waits for the owners of links */
+TAILQ_HEAD(nk_lookup_list, nk_lookup);
 
 /* A state.d file that was refused: path and why. */
 struct nk_refused_file {
@@ -99,6 +102,7 @@ struct nk_manager {
 	uint64_t revision_working;   /* with the changes that wait for their commit */
 	struct nk_pending_list pending;
 	struct nk_waiter_list waiters;
+	struct nk_lookup_list lookups, looking; /* those that wait for the next search, and those for whom the executor searches */
 	char store_why[256];         /* why the last commit failed; empty: it did not */
 	struct nk_refused_file *refused;
 	size_t n_refused;
@@ -203,6 +207,19 @@ void nk_manager_device_list(struct nk_request *r, union nk_params *p, void *arg)
 void nk_manager_program_list(struct nk_request *r, union nk_params *p, void *arg);
 void nk_manager_attachment_list(struct nk_request *r, union nk_params *p, void *arg);
 void nk_manager_event_subscribe(struct nk_request *r, union nk_params *p, void *arg);
+/* The result of a method that has one value in it; takes value. */
+void nk_manager_reply_with(struct nk_request *r, enum nk_method m, json_t *value);
+/* The attachments of a device or interface (empty: of all) as attachment.list tells them: new reference. NULL without memory. */
+json_t *nk_manager_attachments(const struct nk_manager *m, const char *device);
+
+/* ---- lookup.c ---- */
+
+/* Answer attachment.list of a device or interface (empty: of all) when it is found out who keeps the foreign links; at once if there are none. */
+void nk_manager_find_owners(struct nk_manager *m, struct nk_request *r, const char *device);
+/* The executor has searched for a turn. Takes o. */
+void nk_manager_owners_searched(struct nk_manager *m, struct nk_owners *o);
+/* Answer all as far as it is known (shutdown). */
+void nk_manager_drop_lookups(struct nk_manager *m);
 
 /* ---- statedir.c ---- */
 

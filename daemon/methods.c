@@ -23,8 +23,7 @@ static void fail(struct nk_request *r, enum nk_error_code code, const char *poin
 	nk_request_fail(r, &err);
 }
 
-/* The result of a method that has one value in it; takes value. */
-static void reply_with(struct nk_request *r, enum nk_method m, json_t *value)
+void nk_manager_reply_with(struct nk_request *r, enum nk_method m, json_t *value)
 {
 	struct nk_result_one one = { value };
 	json_t *result = value ? nk_table_encode(nk_methods[m].result, &one) : NULL;
@@ -174,7 +173,7 @@ void nk_manager_daemon_capabilities(struct nk_request *r, union nk_params *p, vo
 
 		json_array_append_new(list, nk_table_encode(&nk_table_view_capability, &v));
 	}
-	reply_with(r, NK_M_DAEMON_CAPABILITIES, list);
+	nk_manager_reply_with(r, NK_M_DAEMON_CAPABILITIES, list);
 }
 
 /* ---- documents ---- */
@@ -199,7 +198,7 @@ void nk_manager_state_rebuild(struct nk_request *r, union nk_params *p, void *ar
 {
 	struct nk_manager *m = arg;
 
-	reply_with(r, NK_M_STATE_REBUILD, nk_rebuild_document(m->cache, m->settings.bpffs, p->rebuild.unclaimed ? m->doc : NULL));
+	nk_manager_reply_with(r, NK_M_STATE_REBUILD, nk_rebuild_document(m->cache, m->settings.bpffs, p->rebuild.unclaimed ? m->doc : NULL));
 }
 
 /* ---- devices and interfaces ---- */
@@ -256,7 +255,6 @@ void nk_manager_device_get(struct nk_request *r, union nk_params *p, void *arg)
 struct list {
 	const struct nk_manager *m;
 	json_t *json;
-	const char *only; /* device or interface, or empty */
 	bool interfaces;  /* list these */
 };
 
@@ -284,7 +282,7 @@ void nk_manager_device_list(struct nk_request *r, union nk_params *p, void *arg)
 	nk_manager_commit(m);
 	if (l.json && nk_document_each_device(m->doc, list_device, &l) == 0 && !l.interfaces)
 		nk_cache_each(m->cache, list_undesired, &l);
-	reply_with(r, NK_M_DEVICE_LIST, l.json);
+	nk_manager_reply_with(r, NK_M_DEVICE_LIST, l.json);
 }
 
 /* ---- programs and attachments ---- */
@@ -319,7 +317,7 @@ void nk_manager_program_list(struct nk_request *r, union nk_params *p, void *arg
 	nk_manager_commit(m);
 	if (l.json)
 		nk_document_each_program(m->doc, list_program, &l);
-	reply_with(r, NK_M_PROGRAM_LIST, l.json);
+	nk_manager_reply_with(r, NK_M_PROGRAM_LIST, l.json);
 }
 
 static const struct nk_attachment *find_attachment(const struct nk_device *d, enum nk_hook hook, const char *name)
@@ -407,25 +405,32 @@ static void attachments_of_undesired(const struct nk_obs_device *o, int32_t peer
 		list_attachments(l, o->owner);
 }
 
-void nk_manager_attachment_list(struct nk_request *r, union nk_params *p, void *arg)
+json_t *nk_manager_attachments(const struct nk_manager *m, const char *device)
 {
-	struct nk_manager *m = arg;
-	struct list l = { .m = m, .json = json_array(), .only = p->list.device };
-	char text[160];
+	struct list l = { .m = m, .json = json_array() };
 
-	nk_manager_commit(m);
-	if (l.only[0] && !is_known(m, l.only, text, sizeof(text))) {
-		json_decref(l.json);
-		fail(r, NK_E_NOT_FOUND, "/device", text);
-		return;
-	}
-	if (l.json && l.only[0]) {
-		list_attachments(&l, l.only);
+	if (l.json && device[0]) {
+		list_attachments(&l, device);
 	} else if (l.json) {
 		nk_document_each_device(m->doc, attachments_of_device, &l);
 		nk_cache_each(m->cache, attachments_of_undesired, &l);
 	}
-	reply_with(r, NK_M_ATTACHMENT_LIST, l.json);
+	return l.json;
+}
+
+void nk_manager_attachment_list(struct nk_request *r, union nk_params *p, void *arg)
+{
+	const char *device = p->list.device;
+	struct nk_manager *m = arg;
+	char text[160];
+
+	nk_manager_commit(m);
+	if (device[0] && !is_known(m, device, text, sizeof(text)))
+		fail(r, NK_E_NOT_FOUND, "/device", text);
+	else if (p->list.owners)
+		nk_manager_find_owners(m, r, device);
+	else
+		nk_manager_reply_with(r, NK_M_ATTACHMENT_LIST, nk_manager_attachments(m, device));
 }
 
 /* ---- events ---- */

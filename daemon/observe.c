@@ -267,6 +267,10 @@ void nk_manager_on_executor(int fd, short what, void *arg)
 			event_add(m->on_monitor, NULL);
 			drain_monitor(m, 0);
 			break;
+		case NK_JOB_OWNERS:
+			nk_manager_owners_searched(m, res->owners);
+			res->owners = NULL;
+			break;
 		}
 		nk_result_free(res);
 	}

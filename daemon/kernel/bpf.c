@@ -563,14 +563,18 @@ static void read_tag(uint32_t prog_id, uint8_t *ret)
 		memcpy(ret, info.tag, sizeof(info.tag));
 }
 
+bool nk_bpf_names_link(const char *target)
+{
+	return !strcmp(target, "anon_inode:bpf_link") || !strcmp(target, "anon_inode:bpf-link");
+}
+
 /* bpf(2) gives information of any BPF descriptor and doesn't say of what; its name in /proc does. */
 bool nk_bpf_is_link(int fd)
 {
 	char path[32], target[64] = "";
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target) - 1) > 0 &&
-	       (!strcmp(target, "anon_inode:bpf_link") || !strcmp(target, "anon_inode:bpf-link"));
+	return readlink(path, target, sizeof(target) - 1) > 0 && nk_bpf_names_link(target);
 }
 
 uint32_t nk_bpf_pinned_prog(const char *path)

@@ -48,6 +48,8 @@ int nk_bpf_upgrade(struct nk_bpf *b, const char *program, const struct nk_bpf_us
 
 enum bpf_attach_type nk_bpf_attach_type(enum nk_hook hook);
 bool nk_bpf_is_link(int fd);
+/* Is this what /proc/PID/fd/FD of a link points to? */
+bool nk_bpf_names_link(const char *target);
 /* 0 or -errno. */
 int nk_bpf_link_info(int fd, struct bpf_link_info *ret);
 /* Is it one that stands in a chain of ours: netkit's or tcx's? And of which ifindex; 0: in none (any more). */

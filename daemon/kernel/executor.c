@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The thread that writes: its start and end, and the two pipes of pointers between it and the loop. What it does with a job is
- * in plan_run.c and snapshot.c. The loop calls everything public in here; what runs in the thread says so.
+ * in plan_run.c, snapshot.c and owners.c. The loop calls everything public in here; what runs in the thread says so.
  */
 #include "daemon/kernel/executor.h"
 
@@ -43,6 +43,7 @@ static void job_clear(struct nk_job *job)
 	for (size_t i = 0; i < job->n_devices; i++)
 		nk_device_unref(job->devices[i]);
 	free(job->devices);
+	nk_owners_free(job->owners);
 	*job = (struct nk_job){};
 }
 
@@ -65,6 +66,11 @@ static void run(struct nk_worker *w, struct order *o)
 		break;
 	case NK_JOB_SNAPSHOT:
 		nk_snapshot_run(w, &o->job, res);
+		break;
+	case NK_JOB_OWNERS:
+		res->owners = o->job.owners;
+		o->job.owners = NULL;
+		nk_owners_look(res->owners, nk_bpf_root(w->bpf));
 		break;
 	}
 	nk_worker_send(w, res);
@@ -260,6 +266,7 @@ struct nk_result *nk_result_free(struct nk_result *r)
 	free(r->programs);
 	free(r->messages);
 	free(r->pins_why);
+	nk_owners_free(r->owners);
 	free(r);
 	return NULL;
 }

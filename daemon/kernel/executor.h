@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * The second thread: does every kernel write, and is the only one that enters namespaces. It takes jobs and gives results by value,
+ * The second thread: does every kernel write and what else the kernel makes wait, and is the only one that enters namespaces. It takes jobs and gives results by value,
  * through two pipes of pointers, so that no lock is needed. It decides nothing: a plan's operations run in their order, and the
  * first failure of a device ends that device's further ones.
  */
 #include "daemon/model/observed.h"
 #include "daemon/model/plan.h"
 #include "daemon/kernel/bpf.h"
+#include "daemon/kernel/owners.h"
 
 struct nk_executor;
 
@@ -27,7 +28,7 @@ int nk_executor_pins(const struct nk_executor *x);
 /* Readable when a result waits. */
 int nk_executor_fd(const struct nk_executor *x);
 
-enum nk_job_kind { NK_JOB_PLAN, NK_JOB_SNAPSHOT };
+enum nk_job_kind { NK_JOB_PLAN, NK_JOB_SNAPSHOT, NK_JOB_OWNERS };
 
 struct nk_job {
 	enum nk_job_kind kind;
@@ -38,6 +39,7 @@ struct nk_job {
 	 * them, tells where to exchange them. Owned. */
 	const struct nk_device **devices;
 	size_t n_devices;
+	struct nk_owners *owners; /* OWNERS: search for one turn. Owned */
 };
 
 /* Hand a job over; one at a time is running, further ones wait. Takes it in any case. 0 or -errno. */
@@ -82,6 +84,7 @@ struct nk_result {
 	struct nk_chain_report *chains; size_t n_chains;
 	struct nk_place_report *places; size_t n_places;
 	struct nk_program_state *programs; size_t n_programs; /* loaded ones */
+	struct nk_owners *owners; /* OWNERS: given back; if it is not done it is to be submitted again. Owned */
 	/* Messages to feed, of a SNAPSHOT, and of links that a PLAN inspected, each preceded by its nsid: { int32_t nsid; int32_t pad; struct nlmsghdr …, aligned to 8 } */
 	unsigned char *messages; size_t messages_len, messages_room;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * What the executor's thread works with, and its two kinds of work: plan_run.c and snapshot.c. Used by executor.c and those two
- * only; everything in here belongs to that thread, but for the two counters that stop it.
+ * What the executor's thread works with, and the two kinds of work that need it: plan_run.c and snapshot.c (owners.c needs none of it). Used by
+ * executor.c and those two only; everything in here belongs to that thread, but for the two counters that stop it.
  */
 #include <linux/netlink.h>
 #include <stdatomic.h>

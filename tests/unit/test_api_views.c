@@ -111,6 +111,9 @@ static void programs_and_attachments(void **state)
 	struct nk_view_program v = {.name = "p", .desired = p, .id = 3, .tag = "0123456789abcdef", .kernel_name = "f", .run_count = UINT64_MAX,
 				    .users = 2, .condition = {.state = NK_STATE_READY}};
 	struct nk_view_attachment a = {.device = "d", .name = "x", .hook = "netkit/peer", .program = "p", .position = -1};
+	const char *pins[] = {"/a", "/b \xff"};
+	struct nk_view_holder holder = {.pid = 12, .comm = "x\ny"};
+	struct nk_view_owners o = {.holders_known = true, .holders = &holder, .n_holders = 1};
 
 	strcpy(p->name, "p");
 	p->source = NK_PROGRAM_PIN;
@@ -131,6 +134,12 @@ static void programs_and_attachments(void **state)
 	becomes(&nk_table_view_attachment, &a,
 		"{\"device\":\"d\",\"hook\":\"netkit/primary\",\"position\":0,\"foreign\":true,\"attached\":true,\"link_id\":1,"
 		"\"prog_id\":2,\"tag\":\"ff\",\"kernel_name\":\"f\",\"run_count\":4,\"run_time_ns\":5}");
+	a = (struct nk_view_attachment){.device = "d", .hook = "tcx/egress", .foreign = true, .attached = true, .link_id = 1, .prog_id = 2,
+					.owners = {.pins_known = true, .pins = pins, .n_pins = 2, .holders_known = true}};
+	becomes(&nk_table_view_attachment, &a,
+		"{\"device\":\"d\",\"hook\":\"tcx/egress\",\"position\":0,\"foreign\":true,\"attached\":true,\"link_id\":1,"
+		"\"prog_id\":2,\"run_count\":0,\"run_time_ns\":0,\"pins\":[\"/a\",\"/b ?\"],\"holders\":[]}");
+	becomes(&nk_table_view_owners, &o, "{\"holders\":[{\"pid\":12,\"comm\":\"x\\ny\"}]}");
 }
 
 static void the_daemon(void **state)
