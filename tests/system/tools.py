@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import queue
+import re
 import socket
 import subprocess
 import threading
@@ -81,6 +82,18 @@ def until(what, why, timeout=PATIENCE):
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout} s: {why}")
         time.sleep(0.05)
+
+
+def shown(device="web-1"):
+    """`netkitd-cli chain` as people get it: hook -> rows of columns; its exit status; all of it."""
+    r = subprocess.run(["netkitd-cli", "chain", device], capture_output=True, text=True)
+    hooks = {}
+    for block in r.stdout.split("\n\n"):
+        lines = [re.split("  +", line.strip()) for line in block.splitlines()]
+        if len(lines) > 2:
+            assert lines[1] == ["PLACE", "STATE", "NAME", "PROGRAM", "FUNCTION", "LINK", "ID", "TAG", "RUNS", "A RUN", "OWNER"]
+            hooks[lines[0][0]] = lines[2:]
+    return hooks, r.returncode, r.stdout
 
 
 class Lines:
@@ -210,6 +223,22 @@ def bpf(command, fields):
     if r < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return r
+
+
+def attach_link(pin, device, hook):
+    """Somebody else attaches a pinned program by a link, which lasts while anything keeps it: its descriptor and its id. hook: enum
+    bpf_attach_type."""
+    prog = bpf(7, {0: ctypes.create_string_buffer(pin.encode() + b"\0")})
+    fd = bpf(28, {0: prog, 4: socket.if_nametoindex(device), 8: hook})
+    os.close(prog)
+    with open(f"/proc/self/fdinfo/{fd}") as info:
+        return fd, next(int(line.split()[1]) for line in info if line.startswith("link_id"))
+
+
+def foreign(rpc, device="web-1", owners=True):
+    """The foreign attachments that have a link, by its id."""
+    listed = rpc.call("attachment.list", {"device": device, "owners": owners})["attachments"]
+    return {a["link_id"]: a for a in listed if a["foreign"] and "link_id" in a}
 
 
 def main_pid():

@@ -11,11 +11,42 @@
 #include "tools/cli/output.h"
 #include "tools/cli/show.h"
 
+/* Who keeps an attachment: of a foreign link its pins, then the processes that have it. Empty: not known. free() it. */
+static char *owner_text(const json_t *att)
+{
+	const json_t *one;
+	const char *before = "";
+	char *text = NULL, *clean;
+	size_t i, size;
+	FILE *f = cli_must(open_memstream(&text, &size));
+
+	if (!json_is_true(json_object_get(att, "foreign"))) {
+		fputs(json_is_true(json_object_get(att, "attached")) ? "netkitd" : "", f);
+	} else if (!show_number(att, "link_id")) {
+		fputs("no link", f);
+	} else {
+		json_array_foreach(json_object_get(att, "pins"), i, one) {
+			fprintf(f, "%s%s", before, json_string_value(one));
+			before = ", ";
+		}
+		json_array_foreach(json_object_get(att, "holders"), i, one) {
+			fprintf(f, "%s%s(%lld)", before, show_text(one, "comm"), (long long)show_number(one, "pid"));
+			before = ", ";
+		}
+	}
+	fclose(f);
+	/* A name with a newline in it must not look like a row. */
+	clean = out_clean(cli_must(text));
+	free(text);
+	return clean;
+}
+
 static void chain_row(struct out_table *t, const json_t *att)
 {
 	bool foreign = json_is_true(json_object_get(att, "foreign")), attached = json_is_true(json_object_get(att, "attached"));
 	const char *state = foreign ? "Foreign" : attached ? "Attached" : "Missing";
 	int64_t runs = show_number(att, "run_count");
+	char *owner = owner_text(att);
 
 	if (attached)
 		show_cell(t, OUT_PLAIN, att, "position");
@@ -35,13 +66,15 @@ static void chain_row(struct out_table *t, const json_t *att)
 		out_cell(t, OUT_PLAIN, "%s", "");
 		out_cell(t, OUT_PLAIN, "%s", "");
 	}
+	out_cell(t, OUT_PLAIN, "%s", owner);
+	free(owner);
 }
 
 /* The chain of the hook of which the i-th row is the first one. */
 static void print_hook(const struct cli *cli, const json_t *rows, size_t i)
 {
 	static const char *const headings[] = {">PLACE", "STATE", "NAME", "PROGRAM", "FUNCTION", ">LINK", ">ID", "TAG", ">RUNS",
-					       ">A RUN", NULL};
+					       ">A RUN", "OWNER", NULL};
 	const char *hook = show_text(json_array_get(rows, i), "hook");
 	struct out_table *t = out_table_new(headings);
 	char *clean = out_clean(hook);
@@ -71,8 +104,8 @@ enum cli_status cli_chain_run(struct cli *cli, const struct cli_args *args)
 	const json_t *rows, *row;
 	bool counted = false;
 	size_t i;
-	enum cli_status status = cli_call(cli, "attachment.list", json_pack("{s:s}", "device", args->words[0]), CLI_CALL_MS, NULL,
-					  &result);
+	enum cli_status status = cli_call(cli, "attachment.list", json_pack("{s:s, s:b}", "device", args->words[0], "owners", 1),
+					  CLI_CALL_MS, NULL, &result);
 
 	if (status != CLI_OK)
 		return status;

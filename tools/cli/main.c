@@ -32,6 +32,7 @@ const struct cli_command cli_commands[] = {
 	 "The exit status is 3 if it is not ready.", cli_get_run},
 	{"chain", "DEVICE", 1, 1, NULL, "Show what packets meet at each hook of a device or interface",
 	 "The programs of each chain as packets meet them, netkitd's and those of others, then what should be there and isn't.\n"
+	 "The owners of a foreign link are its pins and the processes that hold it.\n"
 	 "Runs of a program are counted at all of its hooks together, while the sysctl kernel.bpf_stats_enabled is 1. The exit\n"
 	 "status is 3 if an attachment is missing.",
 	 cli_chain_run},
