@@ -25,7 +25,7 @@ bench:
 # The kernel driver's: its part of check, with all of the daemon's tests; ten minutes of torture on the debug kernel (SEED=N); instructions
 # a packet; and the patch series.
 driver-check:
-	tests/run system-driver driver debug
+	tests/run system-driver-all driver debug
 
 driver-torture:
 	tests/driver/torture $(if $(SEED),--seed $(SEED))
