@@ -105,7 +105,7 @@ def test_journal_fields_and_catalogue(rpc, netns):
     until(lambda: link("web-1"), "the repair")
     drift = until(lambda: [e for e in journal("NETKITD_DEVICE=web-1", after=began) if e["NETKITD_EVENT"] == "drift"], "the drift")[0]
     explained = run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={drift['MESSAGE_ID']}", "-n", "1")
-    assert "Subject: Device web-1 was changed by somebody else" in explained, "the catalogue explains it"
+    assert "Subject: device/web-1 was changed by somebody else" in explained, "the catalogue explains it"
 
 
 def test_a_refusal_of_the_kernel_is_told_with_its_errno(rpc, netns):
