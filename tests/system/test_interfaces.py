@@ -282,7 +282,7 @@ def test_what_others_attached_stays(rpc, links, theirs):
     """Classic filters, a link of somebody else, and a program without one: the same before and after, by their own tools."""
     links("t0")
     run("tc", "qdisc", "add", "dev", "t0", "clsact")
-    run("tc", "filter", "add", "dev", "t0", "ingress", "protocol", "ip", "pref", "7", "u32", "match", "u32", "0", "0", "action", "pass")
+    run("tc", "filter", "add", "dev", "t0", "ingress", "protocol", "ip", "pref", "7", "u32", "match", "u32", "0", "0", "flowid", "1:1")
     run("tc", "filter", "add", "dev", "t0", "egress", "bpf", "da", "pinned", f"{THEIRS}/pass")
     attach_theirs("next3", "t0", IN)
     fd = link_theirs("next4", "t0", IN)
