@@ -22,10 +22,10 @@ bench:
 	tests/bench/run $(if $(K),-k "$(K)")
 	$(if $(K),,tests/driver/bench)
 
-# The kernel driver's: its part of check, with all of the daemon's tests; ten minutes of torture on the debug kernel (SEED=N); instructions
+# The kernel driver's: its part of check, and the debug kernel; ten minutes of torture on the debug kernel (SEED=N); instructions
 # a packet; and the patch series.
 driver-check:
-	tests/run system-driver-all driver debug
+	tests/run driver system-driver debug
 
 driver-torture:
 	tests/driver/torture $(if $(SEED),--seed $(SEED))
