@@ -276,7 +276,7 @@ static __always_inline int is_silent(__u16 type)
 	return 0;
 }
 
-/* Where in its attributes the reader stands. */
+/* What was found in the attributes so far, and where the reader stands. */
 struct walk {
 	struct request found;
 	const char *message;
@@ -284,7 +284,7 @@ struct walk {
 	int of_link;   /* else of a route */
 };
 
-/* bpf_loop()'s: so the verifier looks at it once, and not at forty attributes one after the other, which took half of a start. */
+/* bpf_loop()'s: so the verifier looks at it once, and not at forty attributes one after the other, two thirds of all that it looked at. */
 static long read_attribute(__u32 i, struct walk *w)
 {
 	struct rtattr a = {};

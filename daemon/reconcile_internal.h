@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * What reconcile.c, reconcile_program.c and condition.c share, and nobody else sees.
+ * What reconcile.c, reconcile_program.c, condition.c and drift.c share, and nobody else sees.
  */
 #include "daemon/reconcile.h"
 #include "daemon/work.h"

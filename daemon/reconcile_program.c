@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reconciling programs: when one is loaded, exchanged for another version or taken away, and what its devices are told of it.
+ * Reconciling programs: when one is loaded, exchanged for another version or taken away, what its devices are told of it, and that its
+ * pin is there.
  */
 #include <errno.h>
 #include <stdio.h>

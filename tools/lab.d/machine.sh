@@ -34,7 +34,7 @@ machine_arguments() {
 	elif kvm_works "$boot"; then
 		set -- -accel kvm -cpu host
 	else
-		# A plain processor: what newer ones have costs an emulator a quarter of its time (longer page tables, copying by the byte, wide
+		# A plain processor: what newer ones have costs an emulator a sixth of its time (longer page tables, copying by the byte, wide
 		# registers).
 		set -- -accel tcg,thread=multi -cpu Nehalem
 	fi

@@ -149,7 +149,7 @@ static bool run(void (*test)(void))
 			fprintf(stderr, "the test could not be prepared\n");
 			_exit(1);
 		}
-		alarm(1500); /* it hangs: on a busy host the debug kernel needs five minutes for the longest */
+		alarm(1500); /* then it hangs: on a busy host the debug kernel needs more than five minutes for the longest */
 		test();
 		_exit(0);
 	}
