@@ -192,6 +192,23 @@ def test_ping(pair, container):
         nk.run("ping", "-q", "-c", "2", "-s", "20000", "-i", "0.1", "10.0.0.1")
 
 
+def test_a_frame_for_another_station_is_nobodys(container):
+    nk.create(data=attr(MODE, u32(nk.L2)), peer_more=attr(nk.IFLA_NET_NS_FD, u32(container.fd)) + attr(nk.IFLA_ADDRESS, b"\x02\0\0\0\0\x02"))
+    with container.entered():
+        nk.run("ip", "addr", "add", "10.0.0.2/24", "dev", "q0")
+        nk.up("q0")
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind(("10.0.0.2", 2000))
+        receiver.settimeout(5)
+    nk.up("p0")
+    nk.wait_until_running("p0")
+    # One after the other through one queue: when the second has come, the first one won't.
+    for station, payload in (b"\x02\0\0\0\0\x03", b"theirs!!"), (b"\x02\0\0\0\0\x02", b"for us!!"):
+        nk.send("p0", nk.udp("10.0.0.1", "10.0.0.2", payload, destination=station))
+    assert receiver.recv(100) == b"for us!!"
+    receiver.close()
+
+
 @pytest.mark.parametrize("policy, verdict, passes", [
     (nk.PASS, None, True), (nk.DROP, None, False),
     (nk.DROP, nk.PASS, True), (nk.PASS, nk.DROP, False),
@@ -225,13 +242,15 @@ def test_verdicts(pair, container, policy, verdict, passes, hook, fds):
 
 def test_the_first_verdict_ends_the_chain(pair, container, fds):
     nk.attach(fds(nk.load(nk.returns(nk.NEXT))), pair)
-    nk.attach(fds(nk.load(nk.returns(nk.PASS))), pair)
+    passes = fds(nk.load(nk.returns(nk.PASS)))
+    nk.attach(passes, pair)
     nk.attach(fds(nk.load(nk.returns(nk.DROP))), pair)
     with container.entered():
         tap = nk.Tap("q0")
     nk.send("p0", nk.udp("10.0.0.1", "10.0.0.2"))
     assert len(tap.received(1)) == 1
-    nk.attach(fds(nk.load(nk.returns(nk.DROP))), pair, flags=nk.BEFORE)
+    # NEXT is none: it ends nothing.
+    nk.detach(passes, pair)
     nk.send("p0", nk.udp("10.0.0.1", "10.0.0.2"))
     assert not tap.received()
     tap.close()
