@@ -93,7 +93,8 @@ def netns():
             run("ip", "netns", "del", name)
 
 
-UDEV = ["systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"]
+# In this order: a socket that is not to stop as well starts the service anew, which cancels that one's stop.
+UDEV = ["systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "systemd-udevd.service"]
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def no_udev():
     before rpc, so that the devices go before udev comes back."""
     run("systemctl", "stop", *UDEV)
     yield
-    run("systemctl", "start", *reversed(UDEV))
+    run("systemctl", "start", *UDEV)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,7 +115,7 @@ def udev_where_it_matters(request):
         return
     run("systemctl", "stop", *UDEV)
     yield
-    run("systemctl", "start", *reversed(UDEV))
+    run("systemctl", "start", *UDEV)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -269,36 +269,27 @@ def test_repairs_of_a_fight_wait_longer_and_longer(rpc, netns, fight):
     assert at[2] - at[1] > 0.9, at
 
 
-def test_a_fight_in_the_container_does_not_keep_a_program_from_coming_back(rpc, netns, fight):
+PATIENT = {"retry_min_ms": 600000, "retry_max_ms": 600000}  # repairs of a fight wait for longer than any test does
+
+
+def test_a_fight_in_the_container_does_not_keep_a_program_from_coming_back(reconfigured, netns, fight):
     netns("web-1")
+    rpc = reconfigured(PATIENT)
     rpc.converge([pair(attachments=FW)], [program("next1")])
     fight("ip -n web-1 addr del 10.0.0.2/32 dev eth0")
-    until(lambda: repairs(rpc) >= 7, "a fight whose repairs wait for seconds")
-    until(lambda: "10.0.0.2/32" not in addresses("eth0", "web-1"), "a repair that waits")
-    began = time.monotonic()
+    until(lambda: condition(rpc).get("reason") == "Contended" and "10.0.0.2/32" not in addresses("eth0", "web-1"), "a repair that waits")
     detach()
-    until(lambda: chain("web-1", "netkit/peer"), "the program")
-    assert time.monotonic() - began < 1.5, "it does not wait for the other repair"
+    until(lambda: chain("web-1", "netkit/peer"), "the program, which does not wait for the other repair")
 
 
-def test_a_required_program_that_is_fought_for_closes_the_device_at_once(rpc, netns, fight):
+def test_a_required_program_that_is_fought_for_closes_the_device_at_once(reconfigured, netns, fight):
     netns("web-1")
+    rpc = reconfigured(PATIENT)
     rpc.converge([pair(attachments=[{**FW[0], "required": True}])], [program("next1")])
     fight("for i in $(bpftool net show dev web-1 | sed -n 's/.*link_id \\([0-9]*\\).*/\\1/p'); do bpftool link detach id $i; done")
-    until(lambda: repairs(rpc) >= 5, "the fight")
-    # Whenever the program is away for longer than a moment the device is closed.
-    seen = 0
-    end = time.monotonic() + 60
-    while seen < 5 and time.monotonic() < end:
-        if not chain("web-1", "netkit/peer"):
-            time.sleep(0.3)
-            if not chain("web-1", "netkit/peer"):
-                up = "UP" in link("web-1")["flags"]
-                if not chain("web-1", "netkit/peer"):
-                    assert not up, "open without its program"
-                    seen += 1
-        time.sleep(0.05)
-    assert seen == 5, "the repair waits"
+    until(lambda: "UP" not in link("web-1")["flags"], "the device to be closed")
+    assert not chain("web-1", "netkit/peer"), "and not only once the program comes back"
+    assert condition(rpc)["reason"] == "Contended"
 
 
 def test_another_one_is_not_kept_waiting(rpc, netns, fight):
