@@ -39,14 +39,14 @@ def make(kind, container):
     return nk.socket.if_nametoindex("near")
 
 
-def attach(kind, container, verdicts):
-    """Programs that near's packets meet, one a verdict."""
-    if kind == "veth-ingress":
+def attach(kind, container, verdicts, at_tcx):
+    """Programs that near's packets meet, one a verdict; of netkit in its own chain, or with at_tcx at near's tcx egress as veth's."""
+    if kind == "veth-ingress" and not at_tcx:
         with container.entered():
             for verdict in verdicts:
                 nk.attach(nk.load(nk.returns(verdict), nk.TCX_INGRESS), nk.socket.if_nametoindex("far"), nk.TCX_INGRESS)
         return
-    hook = TCX_EGRESS if kind == "veth" else nk.HOOK_PRIMARY
+    hook = TCX_EGRESS if at_tcx or kind == "veth" else nk.HOOK_PRIMARY
     for verdict in verdicts:
         nk.attach(nk.load(nk.returns(verdict), hook), nk.socket.if_nametoindex("near"), hook)
 
@@ -55,11 +55,12 @@ def measure(kind):
     rows = {}
     target = "00:00:00:00:00:00" if kind == "netkit-l3" else "02:00:00:00:00:02"
     for size in "small", "gso":
-        for work, verdicts in (("pass", []), ("one program", [nk.PASS]), ("eight programs", [nk.NEXT] * 7 + [nk.PASS]),
-                               ("drop", [nk.DROP])):
+        for work, verdicts, at_tcx in (("pass", [], False), ("one program", [nk.PASS], False),
+                                       ("eight programs", [nk.NEXT] * 7 + [nk.PASS], False), ("drop", [nk.DROP], False),
+                                       ("drop at tcx egress", [nk.DROP], True)):
             container = nk.Netns()
             make(kind, container)
-            attach(kind, container, verdicts)
+            attach(kind, container, verdicts, at_tcx)
             rows[f"{work}, {size}"] = flood("near", size, target)
             nk.delete("near")
             container.close()
