@@ -35,16 +35,23 @@ def service(held_packet_path):
     assert run("systemctl", "is-active", "netkitd").strip() == "active"
 
 
+def connection():
+    """To a daemon that runs, whatever the test before did to it; mostly it does, and systemctl would take a fifth of a second."""
+    try:
+        return wait_for_daemon(patience=0)
+    except (OSError, AssertionError):
+        run("systemctl", "start", "netkitd")
+        return wait_for_daemon()
+
+
 @pytest.fixture
 def rpc(service):
     """A connection to a daemon that holds nothing."""
-    run("systemctl", "start", "netkitd")
-    c = wait_for_daemon()
+    c = connection()
     c.converge(mode="replace")
     yield c
     c.close()
-    run("systemctl", "start", "netkitd")
-    c = wait_for_daemon()
+    c = connection()
     c.apply(mode="replace")
     c.close()
 

@@ -255,8 +255,8 @@ def journal(*matches, after=None):
     return [json.loads(line) for line in out.splitlines() if line.strip()]
 
 
-def wait_for_daemon():
-    until(lambda: os.path.exists(SOCKET), "the socket")
+def wait_for_daemon(patience=PATIENCE):
+    until(lambda: os.path.exists(SOCKET), "the socket", patience)
     rpc = Rpc()
     rpc.call("daemon.status")
     return rpc
