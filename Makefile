@@ -22,8 +22,8 @@ bench:
 	tests/bench/run $(if $(K),-k "$(K)")
 	$(if $(K),,tests/driver/bench)
 
-# The kernel driver's: its part of check, and the debug kernel; ten minutes of torture on the debug kernel (SEED=N); instructions
-# a packet; and the patch series.
+# The kernel driver's: its part of check; ten minutes of torture on the debug kernel (SEED=N); instructions a packet; and the patch
+# series.
 driver-check:
 	tests/run driver system-driver debug
 

@@ -34,6 +34,10 @@ kernel_make() {
 		env KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=netkitd KBUILD_BUILD_HOST=lab "$@"
 }
 
+# Where the debug kernel has KASAN's checks: where packets and programs are. Elsewhere they would take most of its compilation and of an
+# emulator's time. (kbuild asks it of each directory, $(obj): scripts/Makefile.lib.)
+kasan='KASAN_SANITIZE=$(if $(filter net/% drivers/net/% kernel/bpf/%,$(obj)/),y,n)'
+
 # kernel_objects_build DIR FRAGMENT…: DIR/linux is the source with the headers as our driver wants them, DIR/build everything
 # compiled from it with the FRAGMENTs over tinyconfig, and the tree's own driver.
 kernel_objects_build() {
@@ -49,8 +53,9 @@ kernel_objects_build() {
 
 # kernel_compile DIR TARGET NAME: makes TARGET in DIR/build from DIR/linux. Two kernels may be compiled at once, so that each NAME has its log.
 kernel_compile() {
-	local log=$cache/compile-$3.log
-	kernel_make "$1/linux" "$1/build" make -s -C /build "-j$(nproc)" "$2" >"$log" 2>&1 || {
+	local log=$cache/compile-$3.log variables=()
+	[[ $3 != debug* ]] || variables+=("$kasan")
+	kernel_make "$1/linux" "$1/build" make -s -C /build "-j$(nproc)" "${variables[@]}" "$2" >"$log" 2>&1 || {
 		tail -n 30 "$log" >&2
 		die "the kernel does not compile (all of the log: $log)"
 	}
@@ -114,7 +119,11 @@ kernel_plan() {
 	esac
 
 	kernel_root_ready
-	objects=kernel-objects-$({ basename "$kernel_root"; declare -f kernel_objects_build kernel_make; } |
+	objects=kernel-objects-$({
+		basename "$kernel_root"
+		declare -f kernel_objects_build kernel_make
+		[[ $1 != debug ]] || echo "$kasan"
+	} |
 		kernel_key configure overlay patches/0001-uapi.patch patches/0002-drop-reasons.patch "${fragments[@]}")
 }
 
