@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from tools import DATABASE, Rpc, addresses, main_pid, pair, run, until, wait_for_daemon
+from tools import DATABASE, Lines, Rpc, addresses, main_pid, pair, run, until, wait_for_daemon
 
 
 def cli(*args):
@@ -165,10 +165,11 @@ def test_netkitd_cli_history(web):
 def test_netkitd_cli_watch_since(web):
     since = seq()
     told = break_once(web)
-    p = subprocess.Popen(["netkitd-cli", "-o", "json", "watch", f"--since={since}"], stdout=subprocess.PIPE, text=True)
-    assert [json.loads(p.stdout.readline()) for _ in told] == told
-    p.kill()
-    p.wait()
+    watching = Lines("netkitd-cli", "-o", "json", "watch", f"--since={since}")
+    try:
+        assert [json.loads(watching.next("a kept event")) for _ in told] == told
+    finally:
+        watching.close()
     assert cli("watch", "--since=x").returncode == 2
 
 
