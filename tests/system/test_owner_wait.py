@@ -98,6 +98,7 @@ def test_the_loop_goes_on_and_no_link_is_lost(web, theirs):
             until(lambda: holder.poll() is not None, "the process to end: its link is the search's now")
         replies = {r["id"]: r["result"]["attachments"] for r in (asking.line(), asking.line())}
         assert set(replies) == {1, 2}
+        assert not [a for a in replies[2] if a.get("link_id") == link_id and a.get("holders")], "the second search found who had gone before it began"
         until(lambda: link_id not in foreign(web, owners=False), "the link to be gone")
         assert [i for _, i in chain("web-1", PEER)] == [a["link_id"] for a in web.call("attachment.list", {"device": "web-1"})["attachments"]]
     finally:
