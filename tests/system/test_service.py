@@ -2,16 +2,19 @@
 """The units, the journal, the files under state.d, and the limits that the service runs under."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 
 import jsonschema
 import pytest
-from tools import PATIENCE, Rpc, RpcError, chain, ip, journal, journal_now, link, main_pid, pair, ping, program, run, until, wait_for_daemon
+from tools import (PATIENCE, PINS, Rpc, RpcError, attach_link, chain, foreign, ip, journal, journal_now, link, main_pid, pair, ping, program, run, until,
+                   wait_for_daemon)
 
 with_udev = True
 STATE_D = "/etc/netkitd/state.d"
+TCX_EGRESS = 47  # enum bpf_attach_type
 
 
 def test_start_returns_when_the_state_is_reconciled(no_udev, rpc, netns):
@@ -175,18 +178,36 @@ def test_the_watchdog_ends_a_daemon_that_hangs(reconfigured, netns):
 
 
 def test_replies_match_the_published_schema(rpc, netns):
+    """Of every method, with what not every reply has: a condition with an error, an interface, a foreign link and who holds it. And events."""
     netns("web-1")
-    rpc.converge([pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}])], [program("next1")])
+    fd = -1
+    rpc.apply([pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}])], [program("next1"), program("absent", "none")],
+              [{"name": "lo", "attachments": [{"name": "in", "hook": "tcx/ingress", "program": "next1"}]}])
+    calls = [("daemon.status", {}), ("daemon.capabilities", {}), ("event.subscribe", {"since": 1 << 60}), ("state.get", {}),
+             ("state.wait", {"timeout_ms": 1000}), ("state.rebuild", {}), ("state.apply", {"document": {}, "dry_run": True}),
+             ("device.set", {"device": {"name": "other", "peer": {"name": "other-peer"}}}), ("device.delete", {"name": "other"}),
+             ("device.get", {"name": "web-1"}), ("device.get", {"name": "lo"}), ("device.list", {}), ("device.list", {"interfaces": True}),
+             ("program.list", {}), ("attachment.list", {"owners": True})]
+    assert {method for method, _ in calls} == set(re.findall(r"^### ([a-z]+\.[a-z]+)$", run("netkitd-cli", "reference"), re.MULTILINE))
     whole = json.loads(run("netkitd-cli", "schema"))
-    for method, params in (("daemon.status", None), ("daemon.capabilities", None), ("state.get", None),
-                           ("device.get", {"name": "web-1"}), ("device.list", None), ("program.list", None),
-                           ("attachment.list", None), ("state.wait", {"timeout_ms": 1000}), ("state.rebuild", None),
-                           ("state.apply", {"document": {}, "dry_run": True})):
-        result = rpc.call(method, params)
-        schema = result_schema(whole, method)
-        jsonschema.Draft202012Validator(schema).validate(result)
+    try:
+        fd, link_id = attach_link(f"{PINS}/programs/next1", "lo", TCX_EGRESS)
+        until(lambda: link_id in foreign(rpc, "lo", owners=False), "the link to be seen")
+        for method, params in calls:
+            validate(whole, RESULTS.get(method, f"{method}.result"), rpc.call(method, params))
+    finally:
+        if fd >= 0:
+            os.close(fd)
+    run("ip", "addr", "del", "10.0.0.1/32", "dev", "web-1")
+    event = {"kind": "none"}
+    while event["kind"] != "repaired":
+        event = rpc.next_event()
+        validate(whole, "event", event)
 
 
-def result_schema(whole, method):
-    named = {"daemon.status": "status", "device.get": "device_state"}
-    return {"$ref": f"#/$defs/{named.get(method, method + '.result')}", "$defs": whole["$defs"]}
+# What is defined under a name of its own, because it stands in other replies as well.
+RESULTS = {"daemon.status": "status", "device.get": "device_state", "device.set": "state.apply.result", "device.delete": "state.apply.result"}
+
+
+def validate(whole, name, value):
+    jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": whole["$defs"]}).validate(value)
