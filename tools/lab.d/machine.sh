@@ -35,8 +35,9 @@ machine_arguments() {
 		set -- -accel kvm -cpu host
 	else
 		# A plain processor: what newer ones have costs an emulator a sixth of its time (longer page tables, copying by the byte, wide
-		# registers).
-		set -- -accel tcg,thread=multi -cpu Nehalem
+		# registers). But it has random numbers, so that the kernel needn't wait for some, and rewrite itself when it has them, in the
+		# midst of all (guest/run).
+		set -- -accel tcg,thread=multi -cpu Nehalem,+rdrand
 	fi
 	printf '%s\0' "$@" -machine q35 -smp "$cpus" -m "$mem" -nic none -display none -no-reboot -monitor none -nodefaults \
 		-kernel "$boot/vmlinuz" -initrd "$boot/initrd" -append "$append" \
