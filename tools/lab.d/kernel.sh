@@ -123,8 +123,7 @@ kernel_plan() {
 		basename "$kernel_root"
 		declare -f kernel_objects_build kernel_make
 		[[ $1 != debug ]] || echo "$kasan"
-	} |
-		kernel_key configure overlay patches/0001-uapi.patch patches/0002-drop-reasons.patch "${fragments[@]}")
+	} | kernel_key configure overlay patches/0001-uapi.patch patches/0002-drop-reasons.patch "${fragments[@]}")
 }
 
 # kernel_ready NAME: sets $boot to the name of the entry with that kernel.
