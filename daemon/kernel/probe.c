@@ -322,10 +322,10 @@ static void look_at_jit(struct nk_probe *p)
 
 static void look_at_btf(struct nk_probe *p)
 {
-	if (!access("/sys/kernel/btf/vmlinux", R_OK))
-		tell(p, NK_FEATURE_BTF, NK_PRESENT, "/sys/kernel/btf/vmlinux can be read");
+	if (!access(NK_BTF_PATH, R_OK))
+		tell(p, NK_FEATURE_BTF, NK_PRESENT, NK_BTF_PATH " can be read");
 	else
-		tell(p, NK_FEATURE_BTF, errno == ENOENT ? NK_MISSING : NK_UNKNOWN, "/sys/kernel/btf/vmlinux: %s", strerror(errno));
+		tell(p, NK_FEATURE_BTF, errno == ENOENT ? NK_MISSING : NK_UNKNOWN, NK_BTF_PATH ": %s", strerror(errno));
 }
 
 /* Is the directory, or the first one above it that there is, on a bpffs? Otherwise: could one be mounted? */

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* Where the kernel shows its own types (CONFIG_DEBUG_INFO_BTF). */
+#define NK_BTF_PATH "/sys/kernel/btf/vmlinux"
+
 enum nk_feature {
 	NK_FEATURE_NETKIT,
 	NK_FEATURE_NETKIT_SCRUB,

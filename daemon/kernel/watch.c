@@ -12,11 +12,11 @@
 #include <time.h>
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/libbpf_log.h"
+#include "daemon/kernel/probe.h"
 #include "watch.skel.h"
 
 #define LINKS_MAX 64
@@ -43,51 +43,35 @@ char *nk_culprit_text(const struct nk_culprit *c, bool with_pid, char *buf, size
 	return buf;
 }
 
-/* The kernel's own types, and those of netkit where it is a module (NULL where it isn't). */
-struct kernel_types {
-	struct btf *vmlinux, *netkit;
-};
-
-static void free_types(struct kernel_types *t)
+/* Is it one that this kernel has a function for? */
+static bool chosen(const struct bpf_program *p)
 {
-	btf__free(t->netkit);
-	btf__free(t->vmlinux);
+	return bpf_program__autoload(p);
 }
 
-static bool has_function(const struct kernel_types *t, const char *name)
-{
-	return btf__find_by_name_kind(t->vmlinux, name, BTF_KIND_FUNC) > 0 ||
-	       (t->netkit && btf__find_by_name_kind(t->netkit, name, BTF_KIND_FUNC) > 0);
-}
-
-/* Leave out the hooks that this kernel doesn't have. What takes programs away must be seen; the rest is a gain. */
+/*
+ * Leave out the hooks that this kernel doesn't have. What takes programs away must be seen; the rest is a gain. libbpf keeps what it
+ * finds here for the loading: to search all types of a kernel for a name takes a millisecond.
+ */
 static int choose_hooks(struct watch_bpf *skel, char *why, size_t size)
 {
-	__attribute__((cleanup(free_types))) struct kernel_types types = {};
 	struct bpf_program *p;
 
-	types.vmlinux = btf__load_vmlinux_btf();
-	if (!types.vmlinux) {
-		snprintf(why, size, "the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)");
-		return -EOPNOTSUPP;
-	}
-	types.netkit = btf__load_module_btf("netkit", types.vmlinux);
-	if (!has_function(&types, "netkit_link_release") || !has_function(&types, "netkit_prog_detach")) {
-		snprintf(why, size, "the kernel's BTF knows no netkit_link_release and netkit_prog_detach to trace");
-		return -EOPNOTSUPP;
-	}
-	if (has_function(&types, "tcx_link_attach") &&
-	    (!has_function(&types, "tcx_link_release") || !has_function(&types, "tcx_prog_detach"))) {
-		snprintf(why, size, "the kernel's BTF knows no tcx_link_release and tcx_prog_detach to trace");
-		return -EOPNOTSUPP;
-	}
 	bpf_object__for_each_program(p, skel->obj)
 	{
 		const char *function = strchr(bpf_program__section_name(p), '/');
 
-		bpf_program__set_autoload(p, function && has_function(&types, function + 1));
+		bpf_program__set_autoload(p, function && bpf_program__set_attach_target(p, 0, function + 1) == 0);
 	}
-	return 0;
+	if (access(NK_BTF_PATH, R_OK) < 0)
+		snprintf(why, size, "the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %s: %s", NK_BTF_PATH, strerror(errno));
+	else if (!chosen(skel->progs.link_release_entry) || !chosen(skel->progs.prog_detach))
+		snprintf(why, size, "the kernel's BTF knows no netkit_link_release and netkit_prog_detach to trace");
+	else if (chosen(skel->progs.tcx_attach) && (!chosen(skel->progs.tcx_release_entry) || !chosen(skel->progs.tcx_prog_detached)))
+		snprintf(why, size, "the kernel's BTF knows no tcx_link_release and tcx_prog_detach to trace");
+	else
+		return 0;
+	return -EOPNOTSUPP;
 }
 
 static int tell(void *arg, void *data, size_t size)
