@@ -215,6 +215,7 @@ void nk_manager_on_mounts(int fd, short what, void *arg)
 
 /* ---- the executor's results ---- */
 
+/* What a plan's inspections read, or a part of a snapshot. */
 static void feed_messages(struct nk_cache *cache, const struct nk_result *res)
 {
 	size_t at = 0;
@@ -224,7 +225,10 @@ static void feed_messages(struct nk_cache *cache, const struct nk_result *res)
 		int32_t nsid;
 
 		memcpy(&nsid, res->messages + at, sizeof(nsid));
-		nk_cache_feed(cache, h, nsid);
+		if (res->kind == NK_JOB_PLAN)
+			nk_cache_feed_inspected(cache, h, nsid, res->as_of);
+		else
+			nk_cache_feed(cache, h, nsid);
 		at += 8 + ((h->nlmsg_len + 7u) & ~(size_t)7);
 	}
 }
@@ -248,7 +252,7 @@ void nk_manager_on_executor(int fd, short what, void *arg)
 	while ((res = nk_executor_next(m->executor))) {
 		switch (res->kind) {
 		case NK_JOB_PLAN:
-			/* What an inspection read is older than the events that wait. */
+			/* What an inspection read is older than the events that wait. (Than some that were read, too: the cache knows.) */
 			feed_messages(m->cache, res);
 			/* The kernel told of everything the plan did before it acknowledged it: look with that in hand. */
 			drain_monitor(m, 0);

@@ -129,6 +129,15 @@ int nk_cache_feed(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid)
 	return r;
 }
 
+int nk_cache_feed_inspected(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid, uint64_t as_of)
+{
+	int r = nk_cache_feed_inspected_link(c, h, nsid, as_of);
+
+	if (r == -EBADMSG)
+		c->n_bad++;
+	return r;
+}
+
 /* ---- snapshots ---- */
 
 static uint64_t mix(uint32_t low, uint32_t high)

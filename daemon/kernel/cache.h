@@ -34,6 +34,12 @@ struct nk_cache *nk_cache_free(struct nk_cache *c);
 int nk_cache_feed(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid);
 
 /*
+ * Take in what an inspection read of a link, for a job that was made at as_of touches. The kernel's events were read meanwhile: of a link
+ * that one of them told of this is older news, and dropped; so it is of a link that isn't known any more. Returns as nk_cache_feed does.
+ */
+int nk_cache_feed_inspected(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid, uint64_t as_of);
+
+/*
  * A snapshot replaces what is known: between begin and end all fed messages come from it; at the end what was not seen
  * is dropped, and `changed` is called for whatever differs from before. Events are not fed in between. The links of a
  * namespace come before its addresses and routes. What the executor told stays: chains of devices, and places.
@@ -45,7 +51,7 @@ void nk_cache_end_snapshot(struct nk_cache *c);
 int nk_cache_want_interface(struct nk_cache *c, const char *name);
 void nk_cache_unwant_interface(struct nk_cache *c, const char *name);
 
-/* A number that grows with each time that chains became not known. */
+/* A number that grows with each event of a link and each time that chains became not known. */
 uint64_t nk_cache_touches(const struct nk_cache *c);
 /*
  * Chains as the executor read them, for a job that was made at as_of touches: what was touched since stays not known, since nobody can

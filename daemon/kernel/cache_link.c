@@ -435,7 +435,8 @@ static void tell_renamed(struct nk_cache *c, const struct link *link, const char
 		tell_name_free(c, old);
 }
 
-static int feed_end(struct nk_cache *c, const struct nk_link_info *info, int32_t nsid)
+/* event: it tells of a change, or of what is now. */
+static int feed_end(struct nk_cache *c, const struct nk_link_info *info, int32_t nsid, bool event)
 {
 	struct link *link = get_link(c, info, nsid);
 	struct nk_obs_device before = { 0 };
@@ -445,6 +446,8 @@ static int feed_end(struct nk_cache *c, const struct nk_link_info *info, int32_t
 
 	if (!link)
 		return -ENOMEM;
+	if (event)
+		link->told = ++c->touches;
 	memcpy(old, link->end->name, sizeof(old));
 	if (info->primary && !link->dev && is_ours(c, info))
 		r = follow(c, link, info);
@@ -516,6 +519,8 @@ static int feed_gone(struct nk_cache *c, const struct nk_link_info *info, int32_
 
 	if (other)
 		nk_cache_drop_other(c, other);
+	if (dev)
+		dev->link[NK_PRIMARY]->told = ++c->touches;
 	if (link && dev && link->primary) {
 		memcpy(owner, dev->o.owner, sizeof(owner));
 		/* Only a pair that is deleted takes its peer along. */
@@ -549,7 +554,28 @@ int nk_cache_feed_link(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsi
 	/* A pair that is a container's own is none of our business; its peer may be, and waits. */
 	if (info.primary && nsid != NK_NSID_HOST)
 		return 0;
-	return feed_end(c, &info, nsid);
+	return feed_end(c, &info, nsid, true);
+}
+
+int nk_cache_feed_inspected_link(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid, uint64_t as_of)
+{
+	const struct link *link;
+	struct nk_link_info info;
+	struct dev *dev;
+	int r = nk_parse_link(h, &info);
+
+	if (r < 0)
+		return r;
+	link = nk_cache_link(c, nsid, info.end.ifindex);
+	/* A peer whose own events nobody heard is known by its primary only. */
+	dev = !link && !info.primary ? find_lonely(c, info.peer_ifindex) : NULL;
+	if (dev && expects(dev, nsid, info.end.ifindex))
+		link = dev->link[NK_PRIMARY];
+	else if (link && link->primary != info.primary)
+		link = NULL;
+	if (!info.netkit || !link || link->told > as_of)
+		return 0;
+	return feed_end(c, &info, nsid, false);
 }
 
 void nk_cache_drop_namespace(struct nk_cache *c, int32_t nsid)

@@ -28,6 +28,7 @@ struct link {
 	struct ns *ns;
 	struct dev *dev;        /* the followed pair that it is an end of, or NULL */
 	struct nk_obs_end *end; /* within dev, or owned when there is none */
+	uint64_t told; /* nk_cache.touches at the last event about it, or about where its peer went */
 	uint32_t ifindex;
 	bool primary;
 	bool doomed; /* a foreign link in the host's namespace, in the group for deletions */
@@ -73,7 +74,7 @@ struct nk_cache {
 	size_t n_doomed;    /* links and others that are doomed */
 	size_t n_displaced; /* devices whose peer is not in place */
 	uint64_t n_bad;
-	uint64_t touches; /* of chains */
+	uint64_t touches; /* of chains, and events of links: what is a number later is newer */
 	bool in_snapshot;
 	uint8_t round; /* of snapshots */
 	uint32_t route_filter[ROUTE_FILTER_BITS / 32];
@@ -93,6 +94,8 @@ struct link *nk_cache_link(const struct nk_cache *c, int32_t nsid, uint32_t ifin
 /* The first end in a namespace; NULL: none. */
 struct link *nk_cache_first_in(const struct nk_cache *c, int32_t nsid);
 int nk_cache_feed_link(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid);
+/* What an inspection read of a link, whose job was made at as_of touches. */
+int nk_cache_feed_inspected_link(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid, uint64_t as_of);
 /* A namespace is gone, with all its ends. */
 void nk_cache_drop_namespace(struct nk_cache *c, int32_t nsid);
 /* Drop what the snapshot didn't show, and settle names that two devices had. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The cache as a whole: snapshots against what was known before, both ends' messages in any order, and messages that make no sense.
+ * The cache as a whole: snapshots against what was known before, inspections against newer events, both ends' messages in any order, and
+ * messages that make no sense.
  */
 #include "cache_fixture.h"
 
@@ -298,9 +299,70 @@ static void anything_in_any_order(void **state)
 	assert_true(most >= 3);
 }
 
+static void inspect(int32_t nsid, const struct link_spec *s, uint64_t as_of)
+{
+	assert_int_equal(nk_cache_feed_inspected(cache, link_message(RTM_NEWLINK, s), nsid, as_of), 0);
+}
+
+/* It was read before what the events told that were read meanwhile. */
+static void an_inspection_that_events_overtook(void **state)
+{
+	struct link_spec primary = primary_spec(), peer = peer_spec();
+	uint64_t as_of;
+
+	feed_pair();
+	as_of = nk_cache_touches(cache);
+	primary.mtu = 1300;
+	inspect(NK_NSID_HOST, &primary, as_of);
+	assert_int_equal(web()->end[NK_PRIMARY].mtu, 1300);
+	peer.mtu = 1301;
+	inspect(7, &peer, as_of);
+	assert_int_equal(web()->end[NK_PEER].mtu, 1301);
+
+	primary.mtu = 1200;
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &primary));
+	primary.mtu = 1300;
+	inspect(NK_NSID_HOST, &primary, as_of);
+	assert_int_equal(web()->end[NK_PRIMARY].mtu, 1200);
+	peer.mtu = 1299;
+	inspect(7, &peer, as_of);
+	assert_int_equal(web()->end[NK_PEER].mtu, 1299);
+	feed(7, link_message(RTM_NEWLINK, &peer));
+	peer.mtu = 1298;
+	inspect(7, &peer, as_of);
+	assert_int_equal(web()->end[NK_PEER].mtu, 1299);
+	inspect(7, &peer, nk_cache_touches(cache));
+	assert_int_equal(web()->end[NK_PEER].mtu, 1298);
+
+	as_of = nk_cache_touches(cache);
+	feed_peer(RTM_DELLINK);
+	inspect(7, &peer, as_of);
+	assert_int_equal(web()->end[NK_PEER].mtu, 0);
+	feed_primary(RTM_DELLINK);
+	inspect(7, &peer, as_of);
+	inspect(NK_NSID_HOST, &primary, as_of);
+	assert_null(nk_cache_get(cache, "web-1"));
+	inspect(NK_NSID_HOST, &primary, nk_cache_touches(cache));
+	assert_null(nk_cache_get(cache, "web-1"));
+}
+
+/* A peer of whose namespace no event comes. */
+static void an_inspection_finds_the_peer(void **state)
+{
+	struct link_spec peer = peer_spec();
+
+	feed_primary(RTM_NEWLINK);
+	assert_false(web()->end[NK_PEER].details);
+	inspect(7, &peer, nk_cache_touches(cache));
+	assert_true(web()->end[NK_PEER].details);
+	assert_int_equal(web()->end[NK_PEER].mtu, 1400);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(an_inspection_that_events_overtook),
+		TEST(an_inspection_finds_the_peer),
 		TEST(snapshot_of_the_same_tells_nothing),
 		TEST(snapshot_tells_what_differs),
 		TEST(a_snapshot_finds_interfaces),
