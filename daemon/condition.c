@@ -43,12 +43,12 @@ void nk_object_degraded(struct nk_reconcile *r, struct nk_object *o, const char 
 			 const char *extack)
 {
 	struct nk_event_fields f = nk_object_event(o);
-	bool was = o->state == NK_STATE_DEGRADED || o->state == NK_STATE_PENDING ? o->retries > 0 : false;
 	bool changed = nk_object_set(nk_object_table(r, o), o, NK_STATE_DEGRADED, reason, message, error, extack);
 
 	o->wait_anchor = false;
-	if (was && !changed)
+	if (o->told && !changed)
 		return;
+	o->told = true;
 	f.error = error;
 	f.extack = extack;
 	nk_event(r->o.events, o->is_program ? NK_EVENT_PROGRAM_DEGRADED : NK_EVENT_DEVICE_DEGRADED, &f, "%s %s: %s", nk_object_noun(o),

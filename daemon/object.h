@@ -24,6 +24,7 @@ struct nk_object {
 	bool in_plan;   /* an operation of the running plan is about it */
 	bool retrying;  /* in the list of what is tried again at retry_at_ms */
 	bool tried;     /* looked at since its last change */
+	bool told;      /* that it is degraded was told since then */
 	bool doomed;    /* not desired any more: goes when the kernel has nothing of it left */
 	bool unpinned;  /* its pins were removed after the device went */
 	bool netns_gone; /* the namespace of its peer died */

@@ -66,6 +66,7 @@ static void forget_failures(struct nk_reconcile *r, struct nk_object *o)
 	o->futile = 0;
 	o->races = 0;
 	o->tried = false;
+	o->told = false;
 	o->wait_name = false;
 	o->wait_anchor = false;
 	o->wait_link = false;
