@@ -168,7 +168,8 @@ static void one_gone(const struct nk_obs_device *d, int32_t peer_nsid, void *arg
 	if (peer_nsid != g->nsid)
 		return;
 	o = nk_objects_find(g->r->devices, d->owner);
-	if (o)
+	/* A definition under which it never was right may name another namespace, which lives. */
+	if (o && o->ready_as && o->ready_as == nk_document_device(g->r->o.doc, d->owner))
 		o->netns_gone = true;
 }
 
