@@ -415,6 +415,17 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 		return;
 	}
 
+	if (plan->n > before && v != NK_VERDICT_INSPECT && ++o->futile > NK_FUTILE_MAX) {
+		char what[160];
+
+		nk_op_describe(&plan->ops[before], what, sizeof(what));
+		snprintf(text, sizeof(text), "the kernel accepts but does not keep: %s", what);
+		nk_plan_truncate(plan, before);
+		leave_plan(r, o);
+		o->futile = 0;
+		nk_object_fail(r, o, "NoEffect", text, 0, NULL);
+		return;
+	}
 	switch (v) {
 	case NK_VERDICT_OK:
 		if (d && nk_diff_unmet(d, obs, &env, text, sizeof(text), &pin))
@@ -452,17 +463,6 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	case NK_VERDICT_RECREATE:
 	case NK_VERDICT_DELETE:
 		break;
-	}
-	if (++o->futile > NK_FUTILE_MAX) {
-		char what[160];
-
-		nk_op_describe(&plan->ops[before], what, sizeof(what));
-		snprintf(text, sizeof(text), "the kernel accepts but does not keep: %s", what);
-		nk_plan_truncate(plan, before);
-		leave_plan(r, o);
-		o->futile = 0;
-		nk_object_fail(r, o, "NoEffect", text, 0, NULL);
-		return;
 	}
 	if (o->state == NK_STATE_READY)
 		nk_object_pending(r, o, o->drifting ? "Repairing" : "Applying", NULL);
