@@ -590,6 +590,8 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 		if (!o || !o->in_plan)
 			continue;
 		leave_plan(r, o);
+		if (res->plan.ops[i].kind == NK_OP_UNPIN && i >= res->n_done)
+			o->unpinned = false;
 		/* The executor removes the pins together with the device. */
 		if (res->plan.ops[i].kind == NK_OP_DELETE && i < res->n_done && o->doomed)
 			o->unpinned = true;
