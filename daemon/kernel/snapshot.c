@@ -5,7 +5,8 @@
  * stays bounded, as the kernel's own messages, which the cache takes in like events. Runs in the executor's thread.
  *
  * A dump that the kernel interrupted is made again. What it told before is told twice then, which does no harm: what vanished in
- * between has its own event waiting.
+ * between has its own event waiting. Where links or addresses change all the time (a container can see to that) no dump ends well, and
+ * what several of them told together is taken: what one of them skipped because its neighbour went, another one tells.
  */
 #include <errno.h>
 #include <netlink/msg.h>
@@ -22,7 +23,7 @@
 
 #define PART_SIZE (1024 * 1024) /* bytes of messages after which a part is sent */
 #define PART_CHAINS 4096        /* or so many chains */
-#define ATTEMPTS 20             /* of a dump that is interrupted again and again */
+#define ATTEMPTS 20             /* of a dump that is interrupted again and again, until all that they told is taken together */
 
 /* A primary that is ours. */
 struct followed {
@@ -173,7 +174,7 @@ static int dump(struct snapshot *s, struct nk_rtnl *socket, enum dump what, uint
 		if (atomic_load(&s->w->stopping))
 			return -ECANCELED;
 	}
-	return r;
+	return r == -EINTR ? 0 : r;
 }
 
 static void on_ack(size_t index, int error, const char *extack, void *arg)
