@@ -66,6 +66,7 @@ enum nk_method {
 struct nk_method_info {
 	const char *name;              /* "state.apply" */
 	bool changes;                  /* needs the right to change */
+	bool observes;                 /* looks at what the kernel holds: waits while that is being read */
 	const struct nk_table *params; /* never NULL; may have no fields */
 	const struct nk_table *result;
 	const char *text;              /* for the reference */

@@ -629,7 +629,8 @@ void nk_manager_state_apply(struct nk_request *r, union nk_params *p, void *arg)
 	struct attempt a = { .m = arg, .request = r, .source = "", .pointer = "/document" };
 	struct change_options o = { in->dry_run, in->has_expected_revision, in->has_wait, in->expected_revision, in->wait_ms };
 
-	if (!is_stale(&a, &o))
+	/* Both say something of all that is there. */
+	if (!is_stale(&a, &o) && ((!in->replace && !in->dry_run) || nk_manager_sees(a.m, &a.err) == 0))
 		put_input(&a, &in->document, in->replace);
 	finish(&a, &o);
 }

@@ -211,6 +211,13 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 	return open_mounts(m);
 }
 
+static bool unseeing(void *arg)
+{
+	const struct nk_manager *m = arg;
+
+	return nk_reconcile_sight(m->reconcile) == -EAGAIN;
+}
+
 static int open_clients(struct nk_manager *m, struct nk_error *err)
 {
 	static const nk_method_fn handlers[NK_METHODS] = {
@@ -240,7 +247,7 @@ static int open_clients(struct nk_manager *m, struct nk_error *err)
 	};
 	int r;
 
-	m->rpc = nk_rpc_new(handlers, rpc_idle, peer_closed, m);
+	m->rpc = nk_rpc_new(handlers, rpc_idle, peer_closed, unseeing, m);
 	if (!m->rpc)
 		return -ENOMEM;
 	h = nk_rpc_server_handlers(m->rpc);

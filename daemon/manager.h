@@ -209,6 +209,8 @@ void nk_manager_attachment_list(struct nk_request *r, union nk_params *p, void *
 void nk_manager_event_subscribe(struct nk_request *r, union nk_params *p, void *arg);
 /* The result of a method that has one value in it; takes value. */
 void nk_manager_reply_with(struct nk_request *r, enum nk_method m, json_t *value);
+/* 0 if it is known what the kernel holds; else negative, with err. */
+int nk_manager_sees(const struct nk_manager *m, struct nk_error *err);
 /* The attachments of a device or interface (empty: of all) as attachment.list tells them: new reference. NULL without memory. */
 json_t *nk_manager_attachments(const struct nk_manager *m, const char *device);
 

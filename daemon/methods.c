@@ -74,6 +74,7 @@ static int count_attachments(const struct nk_device *d, const char *source, void
 /* Sentences about what is not well; free() each. */
 static size_t health(const struct nk_manager *m, const struct nk_reconcile_counts *c, char **reasons)
 {
+	int blind = nk_reconcile_sight(m->reconcile);
 	size_t n = 0;
 
 	if (c->devices[NK_STATE_DEGRADED] &&
@@ -89,6 +90,9 @@ static size_t health(const struct nk_manager *m, const struct nk_reconcile_count
 		n++;
 	if (nk_events_unwritten(m->events) &&
 	    asprintf(&reasons[n], "the history of events could not be written: %s", nk_events_unwritten(m->events)) > 0)
+		n++;
+	if (blind != 0 && blind != -EAGAIN &&
+	    asprintf(&reasons[n], "nothing is changed in the kernel while it can't be read: %s", strerror(-blind)) > 0)
 		n++;
 	for (size_t i = 0; i < m->n_refused && n < REASONS_MAX - 1; i++) {
 		if (asprintf(&reasons[n], "%s was refused: %s", m->refused[i].path, m->refused[i].why) > 0)
@@ -194,9 +198,23 @@ void nk_manager_state_get(struct nk_request *r, union nk_params *p, void *arg)
 		fail(r, NK_E_INTERNAL, NULL, "no memory");
 }
 
+int nk_manager_sees(const struct nk_manager *m, struct nk_error *err)
+{
+	int r = nk_reconcile_sight(m->reconcile);
+
+	return r == 0 ? 0 : nk_error_set(err, NK_E_KERNEL, "what the kernel holds can't be read, which is tried again every second: %s; "
+					 "try again when netkitd-cli status says that it is well", strerror(-r));
+}
+
 void nk_manager_state_rebuild(struct nk_request *r, union nk_params *p, void *arg)
 {
 	struct nk_manager *m = arg;
+	struct nk_error err = { 0 };
+
+	if (nk_manager_sees(m, &err) < 0) {
+		nk_request_fail(r, &err);
+		return;
+	}
 
 	nk_manager_reply_with(r, NK_M_STATE_REBUILD, nk_rebuild_document(m->cache, m->settings.bpffs, p->rebuild.unclaimed ? m->doc : NULL));
 }

@@ -265,11 +265,15 @@ void nk_manager_on_executor(int fd, short what, void *arg)
 			nk_manager_feed_snapshot(m->cache, res);
 			if (!res->last)
 				break;
-			nk_cache_end_snapshot(m->cache);
+			if (!res->error)
+				nk_cache_end_snapshot(m->cache);
 			nk_reconcile_resynced(m->reconcile, res->error);
 			nk_manager_pins_followed(m, res);
-			event_add(m->on_monitor, NULL);
-			drain_monitor(m, 0);
+			if (!res->error) {
+				event_add(m->on_monitor, NULL);
+				drain_monitor(m, 0);
+			}
+			nk_server_go_on(m->server);
 			break;
 		case NK_JOB_OWNERS:
 			nk_manager_owners_searched(m, res->owners);

@@ -214,17 +214,20 @@ static void handle_line(struct nk_peer *p, size_t len)
 	int fds[2 * NK_FDS_MAX];
 	size_t n = 0, kept = 0;
 
-	for (size_t i = 0; i < p->n_fds; i++) {
-		if (p->fds[i].pos <= end)
-			fds[n++] = p->fds[i].fd;
-		else
-			p->fds[kept++] = p->fds[i];
+	/* They came in the order of their places. */
+	while (n < p->n_fds && p->fds[n].pos <= end) {
+		fds[n] = p->fds[n].fd;
+		n++;
 	}
-	p->n_fds = kept;
 	if (n > NK_FDS_MAX)
 		nk_peer_refuse(p, NK_REFUSED_DESCRIPTORS);
 	else
-		s->h.line(p, p->in + p->in_start, len, fds, n, s->h.arg);
+		p->stalled = !s->h.line(p, p->in + p->in_start, len, fds, n, s->h.arg);
+	if (p->stalled)
+		return;
+	for (size_t i = n; i < p->n_fds; i++)
+		p->fds[kept++] = p->fds[i];
+	p->n_fds = kept;
 	for (size_t i = 0; i < n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -237,7 +240,7 @@ static void handle_line(struct nk_peer *p, size_t len)
 
 static bool may_take_lines(const struct nk_peer *p)
 {
-	return !p->closing && !p->dead && !p->s->stopped && evbuffer_get_length(p->out) < NK_REPLY_HIGH;
+	return !p->stalled && !p->closing && !p->dead && !p->s->stopped && evbuffer_get_length(p->out) < NK_REPLY_HIGH;
 }
 
 bool nk_peer_serve(struct nk_peer *p)
@@ -382,7 +385,7 @@ bool nk_peer_done(const struct nk_peer *p)
 		return true;
 	if (evbuffer_get_length(p->out) > 0)
 		return false;
-	return p->closing || (p->eof && p->held == 0 && !p->is_ready);
+	return p->closing || (p->eof && p->held == 0 && !p->is_ready && !p->stalled);
 }
 
 void nk_peer_close(struct nk_peer *p)

@@ -62,6 +62,7 @@ struct nk_peer {
 	bool closing;  /* close when all is sent, take no more lines */
 	bool dead;     /* close at once */
 	bool paused;   /* its lines wait until it has read its replies */
+	bool stalled;  /* its lines wait until nk_server_go_on */
 	bool waiting;  /* write_ev is added: the kernel takes no more now */
 
 	/* Bytes not yet handled are in[in_start..in_end); in[in_start..in_scanned) holds no newline. */

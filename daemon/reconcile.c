@@ -18,9 +18,15 @@
 
 static const struct timeval resync_pause = { .tv_sec = 1 };
 
+/* Until now the failed one held everything up. */
 static void on_resync_timer(int fd, short what, void *arg)
 {
-	nk_reconcile_resync(arg, NULL, NULL);
+	struct nk_reconcile *r = arg;
+
+	r->job_running = false;
+	r->job_is_snapshot = false;
+	r->resync_wanted = true;
+	r->o.wanted(r->o.arg);
 }
 
 int nk_reconcile_new(const struct nk_reconcile_options *o, struct nk_reconcile **ret)
@@ -482,6 +488,13 @@ static void note_progress(struct nk_reconcile *r)
 
 static void submit_snapshot(struct nk_reconcile *r);
 
+static void submit(struct nk_reconcile *r, struct nk_job *job)
+{
+	r->job_running = true;
+	if (nk_executor_submit(r->o.executor, job) < 0)
+		abort(); /* no result would ever come; the next start finds everything again */
+}
+
 void nk_reconcile_run(struct nk_reconcile *r)
 {
 	struct nk_plan plan = { 0 };
@@ -490,10 +503,13 @@ void nk_reconcile_run(struct nk_reconcile *r)
 
 	if (r->job_running)
 		return;
-	if (r->resync_wanted) {
+	/* Where events are lost all the time each snapshot is followed by one plan, or nothing would ever be repaired. */
+	if (r->resync_wanted && !r->snapshot_is_fresh) {
 		submit_snapshot(r);
 		return;
 	}
+	r->job_is_fresh = r->snapshot_is_fresh;
+	r->snapshot_is_fresh = false;
 	/* Programs first: what a device's chain needs is then loaded, or known not to be. */
 	while ((o = nk_work_take(r->work, true)))
 		nk_reconcile_evaluate_program(r, o, &plan);
@@ -513,10 +529,12 @@ void nk_reconcile_run(struct nk_reconcile *r)
 		job.as_of = nk_cache_touches(r->o.cache);
 		job.plan = plan;
 		job.delete_by_group = nk_cache_foreign_doomed(r->o.cache) == 0;
-		r->job_running = true;
-		r->job_is_snapshot = false;
-		nk_executor_submit(r->o.executor, &job);
+		submit(r, &job);
+	} else {
+		nk_plan_clear(&plan); /* what it had room for */
 	}
+	if (r->resync_wanted)
+		r->o.wanted(r->o.arg);
 	note_progress(r);
 	r->o.settled(r->o.arg);
 }
@@ -638,10 +656,9 @@ static void submit_snapshot(struct nk_reconcile *r)
 	}
 	nk_document_each_device(r->o.doc, collect_device, &job);
 	r->resync_wanted = false;
-	r->job_running = true;
 	r->job_is_snapshot = true;
 	nk_cache_begin_snapshot(r->o.cache);
-	nk_executor_submit(r->o.executor, &job);
+	submit(r, &job);
 }
 
 int nk_reconcile_resync(struct nk_reconcile *r, const char *why, const struct nk_culprit *who)
@@ -654,7 +671,8 @@ int nk_reconcile_resync(struct nk_reconcile *r, const char *why, const struct nk
 	r->resyncs++;
 	if (why)
 		nk_event(r->o.events, NK_EVENT_RESYNC, &f, "reading all devices from the kernel: %s", why);
-	if (r->job_running && !r->job_is_snapshot)
+	/* What runs was made from what is not known any more; but see nk_reconcile_run. */
+	if (r->job_running && !r->job_is_snapshot && !r->job_is_fresh)
 		nk_executor_cancel(r->o.executor);
 	r->o.wanted(r->o.arg);
 	return 0;
@@ -663,6 +681,13 @@ int nk_reconcile_resync(struct nk_reconcile *r, const char *why, const struct nk
 bool nk_reconcile_resyncing(const struct nk_reconcile *r)
 {
 	return r->job_running && r->job_is_snapshot;
+}
+
+int nk_reconcile_sight(const struct nk_reconcile *r)
+{
+	if (r->resync_error)
+		return r->resync_error;
+	return r->seen && !nk_reconcile_resyncing(r) ? 0 : -EAGAIN;
 }
 
 static void one_dirty(struct nk_object *o, void *arg)
@@ -674,15 +699,23 @@ void nk_reconcile_resynced(struct nk_reconcile *r, int error)
 {
 	struct nk_event_fields f = { .error = -error };
 
-	r->job_running = false;
-	r->job_is_snapshot = false;
 	if (error) {
 		r->kernel_errors++;
-		nk_event(r->o.events, NK_EVENT_RESYNC, &f, "reading all devices from the kernel failed, next try in a second: %s",
-			 strerror(-error));
+		if (error != r->resync_error)
+			nk_event(r->o.events, NK_EVENT_RESYNC, &f,
+				 "reading all devices from the kernel failed and is tried again every second; until then nothing is changed: %s",
+				 strerror(-error));
+		r->resync_error = error;
 		evtimer_add(r->resync_timer, &resync_pause);
 		return;
 	}
+	if (r->resync_error)
+		nk_event(r->o.events, NK_EVENT_RESYNC, &f, "all devices were read from the kernel");
+	r->job_running = false;
+	r->job_is_snapshot = false;
+	r->resync_error = 0;
+	r->seen = true;
+	r->snapshot_is_fresh = true;
 	nk_objects_each(r->devices, one_dirty, r);
 	r->o.wanted(r->o.arg);
 }

@@ -68,7 +68,10 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res);
 /* Ask for a snapshot (start, overrun). Runs pause until its last part is in. who: the one by whose doing it is needed, or NULL. */
 int nk_reconcile_resync(struct nk_reconcile *r, const char *why, const struct nk_culprit *who);
 bool nk_reconcile_resyncing(const struct nk_reconcile *r);
-/* The last part of a snapshot has been fed: everything is dirty. */
+/* 0: the cache shows what the kernel holds. -EAGAIN: it will, the kernel is being read. Another -errno: that failed, and is tried again. */
+int nk_reconcile_sight(const struct nk_reconcile *r);
+/* The last part of a snapshot has been fed: everything is dirty. error: it is not whole, and nothing may be concluded from it; there will be
+ * another one. */
 void nk_reconcile_resynced(struct nk_reconcile *r, int error);
 
 /* ---- to look at ---- */

@@ -16,7 +16,12 @@ struct nk_reconcile {
 	struct event *resync_timer; /* runs after a snapshot that failed */
 	char (*buried)[NK_IFNAMSIZ]; /* names to tell at the end of the run: owned */
 	size_t n_buried, buried_room;
+	/* A snapshot that failed counts as running until the next one: what is known is neither old nor new. */
 	bool job_running, job_is_snapshot, resync_wanted;
+	bool seen;              /* a snapshot succeeded: what the cache holds can be relied on while none runs */
+	bool snapshot_is_fresh; /* nothing was done on it yet */
+	bool job_is_fresh;      /* the plan that runs is the first on its snapshot */
+	int resync_error;       /* of the snapshot that failed last, negative errno; 0: none since one succeeded */
 	uint64_t revision, attempted, converged;
 	uint64_t repairs, resyncs, kernel_errors;
 };

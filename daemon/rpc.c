@@ -17,6 +17,7 @@ struct nk_rpc {
 	nk_method_fn handlers[NK_METHODS];
 	void (*idle)(void *arg);
 	void (*peer_closed)(struct nk_peer *p, void *arg);
+	bool (*unseeing)(void *arg);
 	void *arg; /* borrowed, for all of the above */
 };
 
@@ -361,7 +362,30 @@ static int parse(const char *line, size_t len, json_t **ret, struct nk_error *er
 	return r;
 }
 
-static void on_line(struct nk_peer *p, const char *line, size_t len, int *fds, size_t n_fds, void *arg)
+/* Does this call look at what the kernel holds? */
+static bool observes(const json_t *call)
+{
+	const char *name = json_string_value(json_object_get(call, "method"));
+	int method = name ? nk_method_find(name) : -ENOENT;
+
+	return method >= 0 && nk_methods[method].observes;
+}
+
+/* Must the line wait until it is known what the kernel holds? */
+static bool must_wait(const struct nk_rpc *rpc, const json_t *json)
+{
+	const json_t *call;
+	size_t i;
+
+	if (!rpc->unseeing || !rpc->unseeing(rpc->arg))
+		return false;
+	json_array_foreach(json, i, call)
+		if (observes(call))
+			return true;
+	return observes(json);
+}
+
+static bool on_line(struct nk_peer *p, const char *line, size_t len, int *fds, size_t n_fds, void *arg)
 {
 	struct nk_error err = { 0 };
 	struct nk_rpc *rpc = arg;
@@ -372,19 +396,24 @@ static void on_line(struct nk_peer *p, const char *line, size_t len, int *fds, s
 	if (parse(line, len, &json, &err) < 0) {
 		send_error(p, &err);
 		json_decref(json);
-		return;
+		return true;
+	}
+	if (must_wait(rpc, json)) {
+		json_decref(json);
+		return false;
 	}
 	n = json_is_array(json) ? json_array_size(json) : 1;
 	m = message_new(p, json_is_array(json), n, fds, n_fds);
 	if (!m) {
 		nk_peer_send(p, out_of_memory, strlen(out_of_memory));
 		json_decref(json);
-		return;
+		return true;
 	}
 	for (size_t i = 0; i < n; i++)
 		call_method(rpc, m, i, m->batch ? json_array_get(json, i) : json);
 	json_decref(json);
 	message_put(m);
+	return true;
 }
 
 static void on_refused(struct nk_peer *p, enum nk_refusal why, void *arg)
@@ -433,7 +462,7 @@ static void on_idle(void *arg)
 }
 
 struct nk_rpc *nk_rpc_new(const nk_method_fn handlers[NK_METHODS], void (*idle)(void *arg),
-			  void (*peer_closed)(struct nk_peer *p, void *arg), void *arg)
+			  void (*peer_closed)(struct nk_peer *p, void *arg), bool (*unseeing)(void *arg), void *arg)
 {
 	struct nk_rpc *rpc = calloc(1, sizeof(*rpc));
 
@@ -442,6 +471,7 @@ struct nk_rpc *nk_rpc_new(const nk_method_fn handlers[NK_METHODS], void (*idle)(
 	memcpy(rpc->handlers, handlers, sizeof(rpc->handlers));
 	rpc->idle = idle;
 	rpc->peer_closed = peer_closed;
+	rpc->unseeing = unseeing;
 	rpc->arg = arg;
 	return rpc;
 }

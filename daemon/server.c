@@ -297,6 +297,18 @@ struct nk_server *nk_server_free(struct nk_server *s)
 	return NULL;
 }
 
+void nk_server_go_on(struct nk_server *s)
+{
+	struct nk_peer *p;
+
+	TAILQ_FOREACH(p, &s->peers, all) {
+		if (!p->stalled)
+			continue;
+		p->stalled = false;
+		nk_server_ready(p);
+	}
+}
+
 size_t nk_server_n_clients(const struct nk_server *s)
 {
 	return s->n_clients;

@@ -37,8 +37,11 @@ enum nk_refusal {
 };
 
 struct nk_server_handlers {
-	/* A whole line, without its newline; fds are the server's and closed after the call unless set to -1. */
-	void (*line)(struct nk_peer *p, const char *line, size_t len, int *fds, size_t n_fds, void *arg);
+	/*
+	 * A whole line, without its newline; fds are the server's and closed after the call unless set to -1. False: not now, it comes again
+	 * after nk_server_go_on, and nothing was taken; until then nothing more of this client comes.
+	 */
+	bool (*line)(struct nk_peer *p, const char *line, size_t len, int *fds, size_t n_fds, void *arg);
 	/* Answer once; the server closes when the answer is out. */
 	void (*refused)(struct nk_peer *p, enum nk_refusal why, void *arg);
 	/* The peer is gone: forget what was kept for it. Never called from within nk_peer_send or nk_peer_notify. */
@@ -63,6 +66,8 @@ int nk_server_new(struct event_base *base, const struct nk_server_options *o, co
 /* Sends what can be sent at once, tells `closed` of each client, removes a socket that we made. Takes NULL, returns NULL. */
 struct nk_server *nk_server_free(struct nk_server *s);
 size_t nk_server_n_clients(const struct nk_server *s);
+/* The lines that were not taken come again, in the next round. */
+void nk_server_go_on(struct nk_server *s);
 /* Stop taking new lines (shutdown): replies still go out. */
 void nk_server_stop_reading(struct nk_server *s);
 

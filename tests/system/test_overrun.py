@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel's events come faster than they can be read: nothing is lost but the events."""
+"""What netkitd knows of the kernel isn't whole: its events come faster than they can be read, reading it anew fails, or what was read
+is old by now."""
 import os
 import signal
+import subprocess
 
+import pytest
 from tools import addresses, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until
+
+FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
 
 
 def test_forced_enobufs(reconfigured, netns, tmp_path):
@@ -34,3 +39,88 @@ def test_forced_enobufs(reconfigured, netns, tmp_path):
         until(lambda: [e for e in journal(after=began) if e.get("NETKITD_EVENT") == "resync"], "the journal to tell of it")
     finally:
         run("ip", "link", "del", "noise")
+
+
+def test_repairs_while_events_are_lost_all_the_time(reconfigured, netns, tmp_path):
+    """Reading everything anew again and again is not all that is done."""
+    rpc = reconfigured({"event_buffer": 16384})
+    netns("web-1")
+    rpc.converge([pair()])
+    run("ip", "link", "add", "noise", "type", "dummy")
+    storm = tmp_path / "storm"
+    storm.write_text("link set noise mtu 1400\nlink set noise mtu 1500\n" * 2000)
+    before = rpc.call("daemon.status")["counts"]["resyncs"]
+    noise = [subprocess.Popen(["sh", "-c", f"while :; do ip -batch {storm}; done"]) for _ in range(2)]
+    try:
+        until(lambda: rpc.call("daemon.status")["counts"]["resyncs"] > before + 2, "events to be lost")
+        run("ip", "addr", "flush", "dev", "web-1")
+        until(lambda: addresses("web-1") == {"10.0.0.1/32"}, "its address, while the storm goes on")
+        assert all(p.poll() is None for p in noise)
+    finally:
+        for p in noise:
+            p.kill()
+            p.wait()
+        run("ip", "link", "del", "noise")
+
+
+@pytest.fixture
+def firewall(rpc, netns):
+    """A device with a program, and an interface of somebody else with one."""
+    netns("web-1")
+    run("ip", "link", "add", "eth9", "type", "dummy")
+    rpc.converge([pair(attachments=FW)], [program("next1")],
+                 [{"name": "eth9", "attachments": [{"name": "fw", "hook": "tcx/ingress", "program": "next1"}]}])
+    yield rpc
+    run("ip", "link", "del", "eth9")
+
+
+def test_nothing_is_concluded_from_a_reading_that_failed(firewall, netns):
+    rpc = firewall
+    held = lambda: (chain("web-1", "netkit/peer"), chain("eth9", "tcx/ingress"))
+    before, began = held(), journal_now()
+    netns("web-2")
+    told = lambda text: [e for e in journal(after=began) if e.get("NETKITD_EVENT") == "resync" and text in e["MESSAGE"]]
+    # It can't enter the container: the first call of each reading fails; the second is its way home.
+    strace = subprocess.Popen(["strace", "-f", "-e", "trace=setns", "-e", "inject=setns:error=EMFILE:when=1+2", "-o", "/dev/null",
+                               "-p", str(main_pid())], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: "TracerPid:\t0\n" not in open(f"/proc/{main_pid()}/status").read(), "strace to be attached")
+        os.kill(main_pid(), signal.SIGHUP)
+        until(lambda: told("failed"), "the failure to be told")
+        assert not rpc.apply([pair("web-2", "web-2", "10.0.1.1", "10.0.1.2")], wait=3000)["converged"]
+        assert held() == before and link("web-2") is None, "nothing is done meanwhile"
+        status = rpc.call("daemon.status")
+        assert status["health"] == "degraded" and "can't be read" in " ".join(status["health_reasons"]), status
+        with pytest.raises(Exception, match="can't be read"):
+            rpc.call("state.rebuild")
+        with pytest.raises(Exception, match="can't be read"):
+            rpc.apply(mode="replace")
+        assert len(told("failed")) == 1, "told once"
+    finally:
+        strace.terminate()
+        strace.wait()
+    until(lambda: link("web-2") and ping("10.0.1.2"), "what was asked for meanwhile")
+    assert held() == before and told("were read")
+    kinds = [e["NETKITD_EVENT"] for e in journal(after=began) if e.get("NETKITD_DEVICE") in ("web-1", "eth9")]
+    assert kinds == [], "nothing happened to them"
+
+
+@pytest.mark.parametrize("what", ["changed", "deleted"])
+def test_what_an_inspection_read_is_older_than_an_event(no_udev, rpc, netns, what):
+    """The inspection's answer comes with that of the plan that it is the first part of, and that takes its time."""
+    netns("web-1")
+    netns("crowd")
+    web = pair(mtu=1450, attachments=FW)
+    crowd = [pair(f"c{i}", "crowd", f"10.2.{i}.1", f"10.2.{i}.2", attachments=FW, peer={"name": f"e{i}", "routes": []}) for i in range(60)]
+    rpc.converge([web], [program("next1")])
+    # Another definition has the device inspected.
+    rpc.apply([dict(web, routes=[*web["routes"], {"to": "10.9.9.9/32"}]), *crowd], wait=0)
+    until(lambda: link("c0"), "the plan to be on its way")
+    assert link("c59") is None, "and not at its end"
+    if what == "changed":
+        run("ip", "link", "set", "web-1", "mtu", "1400")
+    else:
+        run("ip", "link", "del", "web-1")
+    until(lambda: (link("web-1") or {}).get("mtu") == 1450 and len(chain("web-1", "netkit/peer")) == 1, "it to be as desired")
+    until(lambda: rpc.call("state.wait", {"revision": rpc.call("state.get")["revision"], "timeout_ms": 240000})["converged"], "all")
+    assert ping("10.0.0.2")

@@ -28,7 +28,7 @@ static void note(char c)
 		seen.order[seen.n_order++] = c;
 }
 
-static void on_line(struct nk_peer *p, const char *line, size_t len, int *fds, size_t n_fds, void *arg)
+static bool on_line(struct nk_peer *p, const char *line, size_t len, int *fds, size_t n_fds, void *arg)
 {
 	seen.lines++;
 	seen.last_len = len;
@@ -50,6 +50,7 @@ static void on_line(struct nk_peer *p, const char *line, size_t len, int *fds, s
 	} else {
 		nk_peer_send(p, line, len < 100 ? len : 100);
 	}
+	return true;
 }
 
 static void on_refused(struct nk_peer *p, enum nk_refusal reason, void *arg)

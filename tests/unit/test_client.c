@@ -110,7 +110,7 @@ static void serve(void)
 	};
 	struct nk_server_options o = { .path = path, .listen_fd = -1, .max_clients = 1 };
 	struct event_base *base = event_base_new();
-	struct nk_rpc *rpc = nk_rpc_new(handlers, NULL, NULL, NULL);
+	struct nk_rpc *rpc = nk_rpc_new(handlers, NULL, NULL, NULL, NULL);
 	struct nk_server_handlers h = nk_rpc_server_handlers(rpc);
 	struct nk_server *server;
 	char why[256];

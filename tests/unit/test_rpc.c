@@ -39,6 +39,7 @@ static struct {
 	size_t n_at_idle;
 	unsigned most_at_idle;
 	int byte_of_fd;
+	bool reading; /* what the kernel holds is being read */
 } seen;
 
 /* ---- handlers ---- */
@@ -107,6 +108,11 @@ static void on_closed(struct nk_peer *p, void *arg)
 	seen.closed++;
 }
 
+static bool unseeing(void *arg)
+{
+	return seen.reading;
+}
+
 static int setup(void **state)
 {
 	nk_method_fn handlers[NK_METHODS] = {
@@ -123,7 +129,7 @@ static int setup(void **state)
 	snprintf(path, sizeof(path), "%s/sock", dir);
 	memset(&seen, 0, sizeof(seen));
 	base = event_base_new();
-	rpc = nk_rpc_new(handlers, on_idle, on_closed, NULL);
+	rpc = nk_rpc_new(handlers, on_idle, on_closed, unseeing, NULL);
 	h = nk_rpc_server_handlers(rpc);
 	if (nk_server_new(base, &o, &h, &server, why, sizeof(why)) < 0)
 		fail_msg("%s", why);
@@ -228,6 +234,7 @@ static void wait_closed(size_t n)
 
 #define CALL(id, rest) "{\"jsonrpc\":\"2.0\",\"id\":" id "," rest "}"
 #define STATUS "\"method\":\"daemon.status\""
+#define DELETE "\"method\":\"device.delete\",\"params\":{\"name\":\"a\"}"
 
 static void test_ids(void **state)
 {
@@ -664,6 +671,51 @@ static void test_descriptors(void **state)
 	close(fds[1]);
 }
 
+/* While the kernel is being read, who asks what it holds waits, and his later calls do; others are served. */
+static void test_unseeing(void **state)
+{
+	struct wire w, other, gone;
+	int fds[2];
+
+	connect_wire(&w);
+	connect_wire(&other);
+	connect_wire(&gone);
+	assert_alive(&w);
+	assert_alive(&gone);
+	seen.reading = true;
+	seen.status = 0;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(write(fds[1], "B", 1), 1);
+	wire_say_fds(&w, CALL("1", "\"method\":\"program.list\""), fds, 1);
+	wire_say(&w, CALL("2", STATUS));
+	wire_say(&gone, "[" CALL("3", STATUS) "," CALL("4", DELETE) "]");
+	assert_int_equal(shutdown(gone.fd, SHUT_WR), 0);
+	wire_turn(base);
+	wire_turn(base);
+	assert_int_equal(seen.status + seen.deleted, 0);
+	wire_say(&other, CALL("5", STATUS));
+	assert_reply(&other, "{\"jsonrpc\":\"2.0\",\"id\":5,\"result\":{\"n\":1}}");
+	/* Still not. */
+	nk_server_go_on(server);
+	wire_turn(base);
+	wire_turn(base);
+	assert_int_equal(seen.status + seen.deleted, 1);
+
+	seen.reading = false;
+	nk_server_go_on(server);
+	assert_reply(&w, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}");
+	assert_int_equal(seen.byte_of_fd, 'B');
+	assert_non_null(strstr(wire_line(&w), "\"id\":2"));
+	assert_non_null(strstr(wire_line(&gone), "\"revision\":1"));
+	assert_int_equal(seen.deleted, 1);
+	wire_expect_eof(&gone);
+	wire_close(&w);
+	wire_close(&other);
+	wire_close(&gone);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void test_notification_text(void **state)
 {
 	json_t *params = json_pack("{s:i}", "seq", 3);
@@ -693,6 +745,7 @@ int main(void)
 		TEST(test_many_changes),
 		TEST(test_reader_is_denied),
 		TEST(test_descriptors),
+		TEST(test_unseeing),
 		TEST(test_notification_text),
 	};
 
