@@ -90,7 +90,7 @@ int nk_listener_open(const char *path, const char *group, struct nk_listener *re
 
 		if (!g) {
 			snprintf(why, size, "socket_group %s: no such group; create it (systemd-sysusers) or name another", group);
-			return -ENOENT;
+			return -EINVAL;
 		}
 		gid = g->gr_gid;
 	}

@@ -217,7 +217,7 @@ static int learn_admin_groups(struct nk_server *s, const struct nk_server_option
 			snprintf(why, size, "admin_groups: there is no group %s; create it or take it out of the settings",
 				 o->admin_groups[i]);
 			fclose(f);
-			return -ENOENT;
+			return -EINVAL;
 		}
 		s->admin_gids[s->n_admin_gids++] = g->gr_gid;
 		fprintf(f, "%s%s", i == 0 ? " and members of group " : ", ", o->admin_groups[i]);

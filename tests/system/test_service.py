@@ -128,6 +128,16 @@ def test_a_refusal_of_the_kernel_is_told_with_its_errno(rpc, netns):
     until(lambda: rpc.call("device.get", {"name": "web-1"})["condition"]["state"] == "Ready", "the device to be ready")
 
 
+def test_settings_that_name_no_group_stop_it_for_good(reconfigured):
+    """Another start would only say the same again: systemd is told, and so are people."""
+    began = journal_now()
+    with pytest.raises(AssertionError):
+        reconfigured({"admin_groups": ["no-such-group"]})
+    show = dict(l.split("=", 1) for l in run("systemctl", "show", "netkitd").splitlines() if "=" in l)
+    assert show["ExecMainStatus"] == "78" and show["ActiveState"] == "failed" and show["NRestarts"] == "0"
+    assert any("no group no-such-group" in e["MESSAGE"] for e in journal(after=began))
+
+
 def test_hardening(rpc):
     show = dict(l.split("=", 1) for l in run("systemctl", "show", "netkitd").splitlines() if "=" in l)
     status = dict(l.split(":\t", 1) for l in open(f"/proc/{main_pid()}/status").read().splitlines() if ":\t" in l)
