@@ -62,6 +62,7 @@ static struct message *message_new(struct nk_peer *p, bool batch, size_t n, int 
 	return m;
 }
 
+/* All calls had their look: who waits for an answer doesn't keep a namespace alive. */
 static void close_fds(struct message *m)
 {
 	for (size_t i = 0; i < m->n_fds; i++)
@@ -107,7 +108,6 @@ static void message_put(struct message *m)
 	}
 	for (size_t i = 0; i < m->n; i++)
 		free(m->replies[i]);
-	close_fds(m);
 	nk_peer_unref(m->peer);
 	free(m);
 }
@@ -177,11 +177,6 @@ struct nk_peer *nk_request_peer(struct nk_request *r)
 int nk_request_fd(const struct nk_request *r, size_t i)
 {
 	return i < r->m->n_fds ? r->m->fds[i] : -1;
-}
-
-void nk_request_close_fds(struct nk_request *r)
-{
-	close_fds(r->m);
 }
 
 char *nk_rpc_notification(const char *method, json_t *params)
@@ -412,6 +407,7 @@ static bool on_line(struct nk_peer *p, const char *line, size_t len, int *fds, s
 	for (size_t i = 0; i < n; i++)
 		call_method(rpc, m, i, m->batch ? json_array_get(json, i) : json);
 	json_decref(json);
+	close_fds(m);
 	message_put(m);
 	return true;
 }

@@ -12,7 +12,7 @@ struct nk_request; /* one call; lives until it is answered */
 
 /*
  * A handler answers at once or later, exactly once, by nk_request_reply or nk_request_fail. Notifications (no id) are
- * handled too and their answer is dropped. fds belong to the request. params are cleared after the call: the handler takes
+ * handled too and their answer is dropped. fds belong to the message. params are cleared after the call: the handler takes
  * references, or moves a pointer out and leaves NULL.
  */
 typedef void (*nk_method_fn)(struct nk_request *r, union nk_params *params, void *arg);
@@ -38,9 +38,8 @@ void nk_request_reply(struct nk_request *r, json_t *result);
 /* Sends err and clears it. The request is gone afterwards. */
 void nk_request_fail(struct nk_request *r, struct nk_error *err);
 struct nk_peer *nk_request_peer(struct nk_request *r);
-/* Descriptors that came with the message; the i-th, or -1. Still the request's: dup what is kept. */
+/* Descriptors that came with the message; the i-th, or -1. They are closed when the handlers of all its calls have returned, which may
+ * be long before the answer: dup what is kept. */
 int nk_request_fd(const struct nk_request *r, size_t i);
-/* Close them before the answer: a descriptor keeps its namespace alive. The other calls of a batch lose them too. */
-void nk_request_close_fds(struct nk_request *r);
 /* A notification line {"jsonrpc":"2.0","method":…,"params":…}, serialised once for many peers; free() it. Borrows params. */
 char *nk_rpc_notification(const char *method, json_t *params);

@@ -2,10 +2,11 @@
 """Every field of a device, read back with iproute2 and bpftool."""
 import json
 import os
+import select
 import subprocess
 
 import pytest
-from tools import ACCT, PATIENCE, VERDICT, RpcError, addresses, chain, ip, link, pair, ping, program, routes, run, until
+from tools import ACCT, PATIENCE, VERDICT, Rpc, RpcError, addresses, chain, ip, link, main_pid, pair, ping, program, routes, run, until
 
 with_udev = True
 BIG = 185000  # a BIG TCP size that is no default
@@ -211,6 +212,41 @@ def test_a_passed_descriptor_does_not_keep_its_namespace_alive(rpc, netns):
     os.close(fd)
     run("ip", "netns", "del", "web-1")
     until(lambda: link("web-1") is None, "the device to go with its namespace")
+
+
+def holds(pid, what):
+    """Has the process a descriptor of this? Those that come and go meanwhile are none."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == what:
+                return True
+        except FileNotFoundError:
+            pass
+    return False
+
+
+def test_nor_does_a_request_that_waits(reconfigured, netns):
+    """It waits since a route is refused, until that was tried again twice."""
+    rpc = reconfigured({"retry_min_ms": 20000, "retry_max_ms": 20000})
+    netns("web-1")
+    inode, pid = os.stat("/run/netns/web-1").st_ino, main_pid()
+    run("ip", "route", "add", "198.51.100.0/24", "dev", "lo")
+    try:
+        device = pair(routes=[{"to": "10.0.0.2/32"}, {"to": "198.51.100.0/24"}])
+        device["peer"]["netns"] = {"fd": 0}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "device.set", "params": {"device": device, "wait_ms": 3600000}}
+        fd = os.open("/run/netns/web-1", os.O_RDONLY)
+        rpc.raw(json.dumps(request).encode() + b"\n", [fd])
+        os.close(fd)
+        other = Rpc()
+        until(lambda: link("web-1") and other.call("device.get", {"name": "web-1"})["condition"]["state"] == "Degraded", "the refusal")
+        until(lambda: not holds(pid, f"net:[{inode}]"), "the daemon to have no descriptor of it")
+        assert not select.select([rpc.sock], [], [], 0)[0], "before the answer"
+        run("ip", "netns", "del", "web-1")
+        until(lambda: link("web-1") is None, "the device to go with its namespace")
+        other.close()
+    finally:
+        run("ip", "route", "del", "198.51.100.0/24", "dev", "lo")
 
 
 def test_peer_in_the_hosts_namespace(rpc):
