@@ -305,10 +305,22 @@ void nk_manager_device_list(struct nk_request *r, union nk_params *p, void *arg)
 
 /* ---- programs and attachments ---- */
 
+static int append_program(struct list *l, struct nk_view_program *v)
+{
+	struct nk_program_facts facts = { 0 };
+
+	if (v->id && nk_bpf_facts(v->id, &facts) == 0) {
+		v->tag = facts.tag;
+		v->kernel_name = facts.kernel_name;
+		v->run_count = facts.run_count;
+		v->run_time_ns = facts.run_time_ns;
+	}
+	return json_array_append_new(l->json, nk_table_encode(&nk_table_view_program, v));
+}
+
 static int list_program(const struct nk_program *p, const char *source, void *arg)
 {
 	struct list *l = arg;
-	struct nk_program_facts facts = { 0 };
 	struct nk_view_program v = {
 		.name = p->name,
 		.desired = p,
@@ -317,14 +329,98 @@ static int list_program(const struct nk_program *p, const char *source, void *ar
 		.users = (uint32_t)nk_document_program_users(l->m->doc, p->name),
 	};
 
-	if (v.id && nk_bpf_facts(v.id, &facts) == 0) {
-		v.tag = facts.tag;
-		v.kernel_name = facts.kernel_name;
-		v.run_count = facts.run_count;
-		v.run_time_ns = facts.run_time_ns;
-	}
 	nk_reconcile_program_condition(l->m->reconcile, p->name, &v.condition);
-	return json_array_append_new(l->json, nk_table_encode(&nk_table_view_program, &v));
+	return append_program(l, &v);
+}
+
+/* Kernel ids of the programs of foreign links: one a link. */
+struct foreign {
+	const struct nk_manager *m;
+	uint32_t *ids; /* owned */
+	size_t n;
+	bool no_memory;
+};
+
+static void collect_foreign(struct foreign *f, const struct nk_obs_device *o)
+{
+	for (int h = 0; o && h < NK_HOOKS; h++) {
+		for (uint32_t i = 0; i < o->chain[h].n; i++) {
+			const struct nk_obs_link *link = &o->chain[h].links[i];
+			uint32_t *more;
+
+			if (link->name[0])
+				continue;
+			more = reallocarray(f->ids, f->n + 1, sizeof(*more));
+			if (!more) {
+				f->no_memory = true;
+				return;
+			}
+			f->ids = more;
+			more[f->n++] = link->prog_id;
+		}
+	}
+}
+
+static int foreign_of_device(const struct nk_device *d, const char *source, void *arg)
+{
+	struct foreign *f = arg;
+
+	collect_foreign(f, nk_cache_get(f->m->cache, nk_device_name(d)));
+	return 0;
+}
+
+static void foreign_of_undesired(const struct nk_obs_device *o, int32_t peer_nsid, void *arg)
+{
+	struct foreign *f = arg;
+
+	if (!nk_document_device(f->m->doc, o->owner))
+		collect_foreign(f, o);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Somebody else may have attached a program of the document. */
+static bool is_listed(const struct list *l, uint32_t id)
+{
+	json_t *program;
+	size_t i;
+
+	json_array_foreach(l->json, i, program) {
+		if (json_integer_value(json_object_get(program, "id")) == id)
+			return true;
+	}
+	return false;
+}
+
+/* 0 or -ENOMEM. */
+static int list_foreign_programs(struct list *l)
+{
+	struct foreign f = { .m = l->m };
+
+	nk_document_each_device(l->m->doc, foreign_of_device, &f);
+	nk_cache_each(l->m->cache, foreign_of_undesired, &f);
+	if (f.n)
+		qsort(f.ids, f.n, sizeof(*f.ids), compare_ids);
+	for (size_t i = 0, end; i < f.n; i = end) {
+		struct nk_view_program v = {
+			.id = f.ids[i],
+			.condition = { .state = NK_STATE_READY,
+				       .reason = "Foreign",
+				       .message = "somebody else attached it; netkitd-cli chain says who keeps it" },
+		};
+
+		for (end = i; end < f.n && f.ids[end] == v.id; end++)
+			v.users++;
+		if (!is_listed(l, v.id))
+			append_program(l, &v);
+	}
+	free(f.ids);
+	return f.no_memory ? -ENOMEM : 0;
 }
 
 void nk_manager_program_list(struct nk_request *r, union nk_params *p, void *arg)
@@ -333,8 +429,13 @@ void nk_manager_program_list(struct nk_request *r, union nk_params *p, void *arg
 	struct list l = { .m = m, .json = json_array() };
 
 	nk_manager_commit(m);
-	if (l.json)
+	if (l.json) {
 		nk_document_each_program(m->doc, list_program, &l);
+		if (list_foreign_programs(&l) < 0) {
+			json_decref(l.json);
+			l.json = NULL;
+		}
+	}
 	nk_manager_reply_with(r, NK_M_PROGRAM_LIST, l.json);
 }
 

@@ -8,11 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from tools import VERDICT, attach_link, bpf, foreign, pair, program, run, shown, until
+from tools import PINS, VERDICT, attach_link, bpf, foreign, pair, program, run, shown, until
 
 THEIRS = "/sys/fs/bpf/theirs"
 PEER = "netkit/peer"
-NETKIT_PEER, TCX_INGRESS = 55, 46  # enum bpf_attach_type
+NETKIT_PRIMARY, NETKIT_PEER, TCX_INGRESS = 54, 55, 46  # enum bpf_attach_type
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def web(rpc, netns):
 
 def attach(rpc, name, device="web-1", hook=NETKIT_PEER):
     """By a link, which lasts while somebody keeps it: its descriptor and its id, when netkitd has seen it."""
-    fd, link_id = attach_link(f"{THEIRS}/{name}", device, hook)
+    fd, link_id = attach_link(os.path.join(THEIRS, name), device, hook)
     until(lambda: link_id in foreign(rpc, device, owners=False), f"link {link_id} to be seen")
     return fd, link_id
 
@@ -41,6 +41,27 @@ def column(link_id, device="web-1"):
 def pinned(link_id):
     """What bpftool says of a link."""
     return next(sorted(o["pinned"]) for o in json.loads(run("bpftool", "-j", "-f", "link", "show")) if o["id"] == link_id)
+
+
+def test_their_programs_are_listed_behind_ours(web):
+    """Each once, however many of their links hold it. A program of ours that they attached is none of theirs."""
+    web.converge(interfaces=[{"name": "lo", "attachments": [{"name": "in", "hook": "tcx/ingress", "program": "ours"}]}])
+    places = [("next2", "web-1", NETKIT_PEER), ("next2", "web-1", NETKIT_PRIMARY), ("next3", "lo", TCX_INGRESS)]
+    fds = [attach(web, *place)[0] for place in places]
+    fds.append(attach(web, f"{PINS}/programs/ours", "web-1", NETKIT_PRIMARY)[0])
+    try:
+        want = [json.loads(run("bpftool", "-j", "prog", "show", "pinned", f"{THEIRS}/{name}")) for name in ("next2", "next3")]
+        listed = web.call("program.list")["programs"]
+        assert [p.get("name") for p in listed] == ["ours", None, None]
+        assert [(p["id"], p["tag"], p["kernel_name"], p["users"]) for p in listed[1:]] == \
+            sorted((p["id"], p["tag"], p["name"], users) for p, users in zip(want, (2, 1)))
+        assert all(p["condition"]["reason"] == "Foreign" and "desired" not in p for p in listed[1:])
+        rows = [line.split() for line in run("netkitd-cli", "list", "programs").splitlines()]
+        assert [row[1] for row in rows[1:]] == ["Ready", "Foreign", "Foreign"]
+    finally:
+        for fd in fds:
+            os.close(fd)
+    until(lambda: len(web.call("program.list")["programs"]) == 1, "the list without theirs")
 
 
 def test_pinned(web, tmp_path):
