@@ -93,11 +93,34 @@ static void rpc_idle(void *arg)
 	nk_manager_commit(arg);
 }
 
-static void peer_closed(struct nk_peer *p, void *arg)
+/* The name of a process that may have ended. */
+static void read_comm(pid_t pid, char *comm, size_t size)
 {
+	char path[32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	snprintf(comm, size, "a client");
+	f = pid > 0 ? fopen(path, "re") : NULL;
+	if (!f)
+		return;
+	if (fgets(comm, (int)size, f))
+		comm[strcspn(comm, "\n")] = '\0';
+	fclose(f);
+}
+
+static void peer_closed(struct nk_peer *p, const char *why, void *arg)
+{
+	struct nk_culprit who = { .pid = (uint32_t)nk_peer_pid(p), .uid = nk_peer_uid(p) };
+	struct nk_event_fields f = { 0 };
 	struct nk_manager *m = arg;
+	char text[200];
 
 	nk_events_unsubscribe(m->events, p);
+	if (!why)
+		return;
+	read_comm(nk_peer_pid(p), who.comm, sizeof(who.comm));
+	nk_event(m->events, NK_EVENT_CLIENT_DROPPED, &f, "%s was disconnected: %s", nk_culprit_text(&who, true, text, sizeof(text)), why);
 }
 
 /* ---- signals and systemd ---- */

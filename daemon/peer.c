@@ -38,7 +38,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	if (!(what & EV_WRITE))
-		p->dead = true; /* no byte in all that time: it does not read */
+		nk_peer_drop(p, "it did not read what it had asked for"); /* no byte in all that time */
 	nk_server_dirty(p);
 }
 
@@ -275,12 +275,38 @@ bool nk_peer_serve(struct nk_peer *p)
 	return lines > 0;
 }
 
+/* What it did to be refused; NULL: nothing that anybody else should know. */
+static const char *misdeed(enum nk_refusal why)
+{
+	switch (why) {
+	case NK_REFUSED_TOO_LONG:
+		return "it sent a message that is longer than is allowed";
+	case NK_REFUSED_MEMORY:
+		return "all clients' unfinished messages together were longer than is allowed";
+	case NK_REFUSED_DESCRIPTORS:
+		return "it sent more descriptors than is allowed";
+	case NK_REFUSED_TRUNCATED:
+	case NK_REFUSED_CLIENTS:
+		return NULL;
+	}
+	return NULL;
+}
+
 void nk_peer_refuse(struct nk_peer *p, enum nk_refusal why)
 {
 	if (p->closing)
 		return;
 	p->s->h.refused(p, why, p->s->h.arg);
 	p->closing = true;
+	p->why_dropped = misdeed(why);
+	nk_server_dirty(p);
+}
+
+void nk_peer_drop(struct nk_peer *p, const char *why)
+{
+	if (!p->dead && !p->why_dropped)
+		p->why_dropped = why;
+	p->dead = true;
 	nk_server_dirty(p);
 }
 
@@ -369,8 +395,7 @@ void nk_peer_notify(struct nk_peer *p, const char *text, size_t len)
 	if (!p->s || p->dead || p->closing)
 		return;
 	if (p->notes + len + 1 > NK_NOTIFY_MAX) {
-		p->dead = true;
-		nk_server_dirty(p);
+		nk_peer_drop(p, "it did not read the events that it had subscribed to");
 		return;
 	}
 	p->notes += len + 1;
@@ -411,7 +436,7 @@ void nk_peer_close(struct nk_peer *p)
 	close(p->fd);
 	p->s = NULL;
 	nk_server_accept_again(s);
-	s->h.closed(p, s->h.arg);
+	s->h.closed(p, p->why_dropped, s->h.arg);
 	nk_peer_unref(p);
 }
 

@@ -61,6 +61,7 @@ struct nk_peer {
 	bool eof;      /* it ended its stream; its answers are still wanted */
 	bool closing;  /* close when all is sent, take no more lines */
 	bool dead;     /* close at once */
+	const char *why_dropped; /* static; NULL: its own doing, or nobody's */
 	bool paused;   /* its lines wait until it has read its replies */
 	bool stalled;  /* its lines wait until nk_server_go_on */
 	bool waiting;  /* write_ev is added: the kernel takes no more now */
@@ -91,6 +92,8 @@ bool nk_peer_done(const struct nk_peer *p);
 /* Leave all lists, tell `closed`, drop the server's reference. */
 void nk_peer_close(struct nk_peer *p);
 void nk_peer_refuse(struct nk_peer *p, enum nk_refusal why);
+/* Close it in the next round, whatever it has still to get. why: static, words about the client. */
+void nk_peer_drop(struct nk_peer *p, const char *why);
 
 /* server.c */
 void nk_server_ready(struct nk_peer *p);

@@ -16,7 +16,7 @@
 struct nk_rpc {
 	nk_method_fn handlers[NK_METHODS];
 	void (*idle)(void *arg);
-	void (*peer_closed)(struct nk_peer *p, void *arg);
+	void (*peer_closed)(struct nk_peer *p, const char *why, void *arg);
 	bool (*unseeing)(void *arg);
 	void *arg; /* borrowed, for all of the above */
 };
@@ -441,12 +441,12 @@ static void on_refused(struct nk_peer *p, enum nk_refusal why, void *arg)
 	send_error(p, &err);
 }
 
-static void on_closed(struct nk_peer *p, void *arg)
+static void on_closed(struct nk_peer *p, const char *why, void *arg)
 {
 	struct nk_rpc *rpc = arg;
 
 	if (rpc->peer_closed)
-		rpc->peer_closed(p, rpc->arg);
+		rpc->peer_closed(p, why, rpc->arg);
 }
 
 static void on_idle(void *arg)
@@ -458,7 +458,7 @@ static void on_idle(void *arg)
 }
 
 struct nk_rpc *nk_rpc_new(const nk_method_fn handlers[NK_METHODS], void (*idle)(void *arg),
-			  void (*peer_closed)(struct nk_peer *p, void *arg), bool (*unseeing)(void *arg), void *arg)
+			  void (*peer_closed)(struct nk_peer *p, const char *why, void *arg), bool (*unseeing)(void *arg), void *arg)
 {
 	struct nk_rpc *rpc = calloc(1, sizeof(*rpc));
 

@@ -27,7 +27,7 @@ typedef void (*nk_method_fn)(struct nk_request *r, union nk_params *params, void
  * something which observes that waits for nk_server_go_on, with all that it sent after it. NULL: never. NULL when memory is out.
  */
 struct nk_rpc *nk_rpc_new(const nk_method_fn handlers[NK_METHODS], void (*idle)(void *arg),
-			  void (*peer_closed)(struct nk_peer *p, void *arg), bool (*unseeing)(void *arg), void *arg);
+			  void (*peer_closed)(struct nk_peer *p, const char *why, void *arg), bool (*unseeing)(void *arg), void *arg);
 /* Requests that are not answered yet outlive it. */
 struct nk_rpc *nk_rpc_free(struct nk_rpc *rpc);
 /* What to give to nk_server_new. */

@@ -103,10 +103,8 @@ void nk_server_drop_largest(struct nk_server *s)
 			largest = p;
 		}
 	}
-	if (!largest)
-		return;
-	largest->dead = true;
-	nk_server_dirty(largest);
+	if (largest)
+		nk_peer_drop(largest, "of all clients it had left most unread, and together they had left too much");
 }
 
 /* ---- clients ---- */

@@ -44,8 +44,9 @@ struct nk_server_handlers {
 	bool (*line)(struct nk_peer *p, const char *line, size_t len, int *fds, size_t n_fds, void *arg);
 	/* Answer once; the server closes when the answer is out. */
 	void (*refused)(struct nk_peer *p, enum nk_refusal why, void *arg);
-	/* The peer is gone: forget what was kept for it. Never called from within nk_peer_send or nk_peer_notify. */
-	void (*closed)(struct nk_peer *p, void *arg);
+	/* The peer is gone: forget what was kept for it. why: it was dropped for this, words about the client; NULL: it left, or there was no
+	 * place for it. Never called from within nk_peer_send or nk_peer_notify. */
+	void (*closed)(struct nk_peer *p, const char *why, void *arg);
 	/* All clients that were ready had their turn: commit and answer. Called once a wake-up in which lines were handled. */
 	void (*idle)(void *arg);
 	void *arg;

@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 import pytest
-from tools import Rpc, RpcError, SOCKET, link, pair, program, run, until
+from tools import Rpc, RpcError, SOCKET, journal, journal_now, link, pair, program, run, until
 
 PARSE, REQUEST, METHOD, PARAMS, LIMIT = -32700, -32600, -32601, -32602, 4
 
@@ -224,6 +224,7 @@ def test_ten_thousand_requests_in_one_write(rpc):
 def test_a_client_that_says_nothing_and_one_that_never_reads(untouched):
     silent = Rpc()
     deaf = Rpc()
+    began = journal_now()
     deaf.sock.settimeout(1)
     line = b'{"jsonrpc":"2.0","id":1,"method":"device.list"}\n'
     sent = 0
@@ -239,6 +240,8 @@ def test_a_client_that_says_nothing_and_one_that_never_reads(untouched):
            if l.startswith("VmRSS")][0]
     assert rss < 64 << 10, f"{rss} KiB: unread replies are bounded"
     until(lambda: c.call("daemon.status")["counts"]["clients"] <= 3 and deaf_is_gone(deaf), "the deaf client to be dropped")
+    told = until(lambda: [e["MESSAGE"] for e in journal("NETKITD_EVENT=client-dropped", after=began)], "the journal to tell of it")
+    assert len(told) == 1 and f"(pid {os.getpid()}, uid 0)" in told[0], told
     silent.call("daemon.status")
 
 

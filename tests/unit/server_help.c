@@ -60,10 +60,11 @@ static void on_refused(struct nk_peer *p, enum nk_refusal reason, void *arg)
 	nk_peer_send(p, "refused", 7);
 }
 
-static void on_closed(struct nk_peer *p, void *arg)
+static void on_closed(struct nk_peer *p, const char *reason, void *arg)
 {
 	assert_false(seen.in_call);
 	seen.closed++;
+	seen.why_closed = reason;
 }
 
 static void on_idle(void *arg)

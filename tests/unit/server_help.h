@@ -20,6 +20,7 @@ extern const struct nk_server_handlers handlers;
 struct seen {
 	unsigned lines, idles, closed, refused;
 	enum nk_refusal last_refusal;
+	const char *why_closed; /* of the last one */
 	size_t last_len, last_fds;
 	int keep_fd;           /* set by "keep" lines */
 	struct nk_peer *held;  /* by "hold" lines: the answer comes later */

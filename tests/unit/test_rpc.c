@@ -101,7 +101,7 @@ static void on_idle(void *arg)
 	seen.n_at_idle = 0;
 }
 
-static void on_closed(struct nk_peer *p, void *arg)
+static void on_closed(struct nk_peer *p, const char *reason, void *arg)
 {
 	seen.closed++;
 }

@@ -45,6 +45,7 @@ static void test_lines(void **state)
 	assert_int_equal(server->in_total, 0);
 	wire_close(&w);
 	wait_closed(1);
+	assert_null(seen.why_closed); /* it left */
 }
 
 static void test_long_lines(void **state)
@@ -70,6 +71,7 @@ static void test_long_lines(void **state)
 	assert_int_equal(seen.refused, 1);
 	assert_int_equal(seen.lines, 1);
 	wait_closed(1);
+	assert_non_null(strstr(seen.why_closed, "longer than is allowed"));
 	assert_int_equal(server->in_total, 0);
 	wire_say(&other, "next");
 	assert_string_equal(wire_line(&other), "next");
@@ -216,6 +218,7 @@ static void test_never_reads(void **state)
 		assert_true(++answered < 100000);
 	}
 	assert_true(answered > 10);
+	assert_non_null(strstr(seen.why_closed, "did not read what"));
 	assert_int_equal(nk_server_n_clients(server), 1);
 	assert_int_equal(server->out_total, 0);
 	wire_close(&w);
@@ -308,6 +311,7 @@ static void test_notification_backlog(void **state)
 	}
 	assert_true(sent >= 1000);
 	wait_closed(1);
+	assert_non_null(strstr(seen.why_closed, "did not read the events"));
 	assert_false(nk_peer_gone(busy));
 	nk_peer_notify(lazy, text, sizeof(text)); /* nothing happens */
 	nk_peer_send(lazy, text, sizeof(text));
@@ -329,6 +333,7 @@ static void test_unread_replies_of_all(void **state)
 		wait_lines((unsigned)i + 1);
 	}
 	wait_closed(1);
+	assert_non_null(strstr(seen.why_closed, "left most unread"));
 	assert_int_equal(nk_server_n_clients(server), 4);
 	assert_int_equal(strlen(wire_line(&w[1])), 15000000);
 	assert_null(wire_line_or_eof(&w[2]));
