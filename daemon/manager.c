@@ -38,11 +38,12 @@ static void settled(void *arg)
 	struct nk_manager *m = arg;
 	struct nk_reconcile_counts c;
 
-	if (m->told_ready && !m->collect)
-		return;
 	nk_reconcile_count(m->reconcile, &c);
 	if (c.unsettled || nk_reconcile_resyncing(m->reconcile) || c.resyncs == 0)
 		return;
+	if (c.resyncs != m->resyncs_told)
+		nk_manager_tell_unclaimed(m);
+	m->resyncs_told = c.resyncs;
 	nk_manager_collect(m);
 	if (m->told_ready)
 		return;
@@ -481,6 +482,7 @@ struct nk_manager *nk_manager_free(struct nk_manager *m)
 		free(m->refused[i].why);
 	}
 	free(m->refused);
+	free(m->unclaimed);
 	nk_settings_clear(&m->settings);
 	free(m->pins_why);
 	free(m);

@@ -3,7 +3,7 @@
 /*
  * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server,
  * rpc. It wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel
- * tells), watching.c (the watcher's life), change.c (requests that change, and the commit), wait.c (requests that wait), methods.c
+ * tells), watching.c (the watcher's life), unclaimed.c, change.c (requests that change, and the commit), wait.c (requests that wait), methods.c
  * (requests that look), lookup.c (those that have to search) and statedir.c (files under state.d); only these and main include this header.
  */
 #include <sys/queue.h>
@@ -106,6 +106,9 @@ struct nk_manager {
 	char store_why[256];         /* why the last commit failed; empty: it did not */
 	struct nk_refused_file *refused;
 	size_t n_refused;
+	char (*unclaimed)[NK_IFNAMSIZ]; /* devices that were told of as unclaimed, sorted; owned */
+	size_t n_unclaimed;
+	uint64_t resyncs_told;       /* how many had been asked for when they were looked for last */
 	uint64_t started_us;         /* monotonic */
 	size_t busy;                 /* objects under way, summed over the runs since memory was given back */
 	bool told_ready, stopping;
@@ -152,6 +155,11 @@ int nk_manager_unpinned_by(const char *program, struct nk_culprit *ret, void *ar
 void nk_manager_collect(struct nk_manager *m);
 /* A device of no document went: its pins go. */
 void nk_manager_forget_unclaimed(struct nk_manager *m, const char *owner);
+
+/* ---- unclaimed.c ---- */
+
+/* All was read from the kernel: tell of the devices that no document names, unless that was done the last time. */
+void nk_manager_tell_unclaimed(struct nk_manager *m);
 
 /* ---- watching.c ---- */
 

@@ -151,8 +151,18 @@ def test_database_lost_devices_stay_up_and_are_unclaimed(orphans):
     listed = {d["name"]: d for d in c.call("device.list")["devices"]}
     assert set(listed) == {"web-1", "web-2"} and all(d["unclaimed"] for d in listed.values())
     assert c.call("daemon.status")["counts"]["devices_unclaimed"] == 2
-    time.sleep(1)
+    assert told_unclaimed() == ["device/web-1", "device/web-2"]
+    run("systemctl", "reload", "netkitd")
+    assert told_unclaimed() == ["device/web-1", "device/web-2"], "once, however often it looks"
     assert snapshot() == before
+
+
+def told_unclaimed():
+    """Of which devices that was told since the database began."""
+    c = Rpc()
+    events = [c.next_event() for _ in range(c.call("event.subscribe", {"since": 0})["kept"])]
+    c.close()
+    return sorted(e["object"] for e in events if e["kind"] == "device-unclaimed")
 
 
 def test_database_lost_a_document_claims(orphans):
