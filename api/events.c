@@ -28,11 +28,6 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"A client, or a file under /etc/netkitd/state.d, changed the desired state. The change is on disk and is being carried "
 		"out.",
 		"Nothing. `netkitd-cli wait` returns when it is carried out."},
-	[NK_EVENT_DEVICE_CREATED] = {
-		"device-created", "854a3bc00d39480b84fe920541b77f54", LOG_DEBUG,
-		"Device @NETKITD_DEVICE@ was created",
-		"The pair exists. It stays closed until its addresses and programs are in place.",
-		"Nothing."},
 	[NK_EVENT_DEVICE_DELETED] = {
 		"device-deleted", "f02eea910fda4d929c5e4615059fb52a", LOG_DEBUG,
 		"Device @NETKITD_DEVICE@ was deleted",

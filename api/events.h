@@ -10,7 +10,6 @@ enum nk_event_kind {
 	NK_EVENT_DAEMON_STARTED,
 	NK_EVENT_DAEMON_STOPPING,
 	NK_EVENT_DOCUMENT_CHANGED,
-	NK_EVENT_DEVICE_CREATED,
 	NK_EVENT_DEVICE_DELETED,
 	NK_EVENT_DEVICE_READY,
 	NK_EVENT_DEVICE_DEGRADED,
@@ -29,7 +28,7 @@ enum nk_event_kind {
 	NK_EVENT_DATABASE_FAILED,
 	NK_EVENT_CAPABILITY_MISSING,
 };
-#define NK_EVENT_KINDS 21
+#define NK_EVENT_KINDS 20
 
 struct nk_event_info {
 	const char *kind;       /* on the socket: "device-ready" */

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <ctype.h>
 #include <ftw.h>
+#include <glob.h>
 #include <stdio.h>
 #include <syslog.h>
 
@@ -162,6 +164,33 @@ static void events_are_all_described(void **state)
 
 /* ---- documents in our pages ---- */
 
+/* Each kind is one that the daemon tells: its sources name it. */
+static void events_are_all_told(void **state)
+{
+	char *sources[64] = {};
+	glob_t g;
+
+	assert_int_equal(glob(NK_SOURCE_ROOT "/daemon/*.c", 0, NULL, &g), 0);
+	assert_true(g.gl_pathc > 0 && g.gl_pathc <= sizeof(sources) / sizeof(sources[0]));
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		sources[i] = read_text(g.gl_pathv[i]);
+	for (int k = 0; k < NK_EVENT_KINDS; k++) {
+		char name[64];
+		bool told = false;
+
+		snprintf(name, sizeof(name), "NK_EVENT_%s", nk_event_kinds[k].kind);
+		for (char *p = name; *p; p++)
+			*p = *p == '-' ? '_' : (char)toupper(*p);
+		for (size_t i = 0; i < g.gl_pathc; i++)
+			told |= strstr(sources[i], name) != NULL;
+		if (!told)
+			fail_msg("nothing tells %s", nk_event_kinds[k].kind);
+	}
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		free(sources[i]);
+	globfree(&g);
+}
+
 static unsigned n_documents;
 
 /* Take it as the daemon would if it is a document, that is, names devices or programs. */
@@ -247,6 +276,7 @@ int main(void)
 		cmocka_unit_test(schema_is_whole),
 		cmocka_unit_test(parts_of_the_schema),
 		cmocka_unit_test(events_are_all_described),
+		cmocka_unit_test(events_are_all_told),
 		cmocka_unit_test(examples_are_taken),
 	};
 
