@@ -566,13 +566,16 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 		return;
 	}
 	if (f->netns_missing && d) {
+		const char *source = nk_document_device_source(r->o.doc, o->name);
 		bool named = d->netns.kind == NK_NETNS_NAME || d->netns.kind == NK_NETNS_PATH;
 
 		if (nk_cache_get(r->o.cache, o->name)) {
 			nk_object_fail(r, o, "NetnsUnreachable", message, f->error.error, NULL);
 			return;
 		}
-		if (!named || o->ready_as) {
+		/* What came by the socket had its namespace then, also if that was before the last start. A file may name one that comes. */
+		if (!named || o->ready_as || !source || !source[0]) {
+			o->netns_gone = named; /* from now on it is enough to look whether it is back */
 			nk_object_release(r, o, message);
 			return;
 		}

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 import pytest
-from tools import (Lines, PINS, addresses, chain, hears, journal, journal_now, link, main_pid, pair, ping, program, routes, run,
-                   until)
+from tools import (Lines, PATIENCE, PINS, addresses, chain, hears, journal, journal_now, link, main_pid, pair, ping, program, restart, routes,
+                   run, until)
 
 FULL = dict(
     mtu=1400, txqueuelen=500, gso_max_size=100000, gro_max_size=100000,
@@ -235,6 +235,7 @@ def test_drift_while_the_daemon_is_away_is_put_right_at_its_start(web):
 def test_a_namespace_that_dies_releases_its_device(rpc, netns):
     netns("web-1")
     rpc.converge([pair()])
+    began = journal_now()
     rpc.call("event.subscribe")
     run("ip", "netns", "del", "web-1")
     kinds = [rpc.next_event()["kind"]]
@@ -246,6 +247,15 @@ def test_a_namespace_that_dies_releases_its_device(rpc, netns):
         return rpc.call("device.get", {"name": "web-1"})["condition"]["state"]
     until(lambda: state() == "Released", "the condition Released")
     assert rpc.call("daemon.status")["health"] == "ok", "an owner that went is no fault"
+    # Nor does another definition make one of it, or another daemon. Each tells of it once, whatever is mounted then.
+    assert rpc.apply([pair(mtu=1400)])["converged"] and state() == "Released"
+    rpc.close()
+    rpc = restart()
+    assert rpc.call("state.wait", {"timeout_ms": 1000 * PATIENCE})["converged"] and state() == "Released"
+    netns("other")
+    rpc.converge([pair("other", "other", "10.0.1.1", "10.0.1.2")])
+    run("journalctl", "--sync")
+    assert [e["NETKITD_EVENT"] for e in journal("NETKITD_DEVICE=web-1", after=began)] == ["device-released"] * 3
     # The name comes back, and with it the device.
     netns("web-1")
     until(lambda: state() == "Ready", "the device in the new namespace")

@@ -74,6 +74,25 @@ def test_reload_reads_state_d(rpc, netns):
     until(lambda: link("web-1") is None, "the device to go with its file")
 
 
+def test_a_file_may_name_a_namespace_that_comes_later(rpc, netns):
+    path = f"{STATE_D}/30-later.json"
+    with open(path, "w") as f:
+        json.dump({"devices": [pair(ns="later")]}, f)
+
+    def condition():
+        return rpc.call("device.get", {"name": "web-1"})["condition"]
+    try:
+        run("systemctl", "reload", "netkitd")
+        assert (condition()["state"], condition()["reason"]) == ("Pending", "NetnsMissing")
+        assert not rpc.call("state.wait", {"timeout_ms": 1000 * PATIENCE})["converged"]
+        netns("later")
+        until(lambda: condition()["state"] == "Ready", "the device in its namespace")
+        assert ping("10.0.0.2")
+    finally:
+        os.unlink(path)
+        run("systemctl", "reload", "netkitd")
+
+
 def test_sighup_is_a_reload(rpc):
     """By hand, as people do it who have not heard of systemctl reload: the same daemon reads the files."""
     pid = main_pid()
