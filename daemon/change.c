@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Requests that change the desired state: from decoded parameters to a change of the document, its commit together with all
- * others that wait, and the answer. Called through rpc's table of methods, by statedir.c and by the loop's
- * turns (manager.c). Does nothing to the kernel.
+ * Requests that change the desired state: from decoded parameters to a change of the document, which then waits for its commit
+ * (commit.c). Called through rpc's table of methods and by statedir.c. Does nothing to the kernel.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -485,31 +484,6 @@ static void put_input(struct attempt *a, const struct nk_document_input *in, boo
 		nk_document_check(a->m->doc, &a->change, problem, a);
 }
 
-static bool is_passed(const struct nk_program *p)
-{
-	return p && p->source == NK_PROGRAM_ID;
-}
-
-/* Is it about programs that came as descriptors? Then some may need their pins no more once it is in force, or taken back. */
-static bool has_passed(const struct nk_change *c)
-{
-	for (size_t i = 0; i < c->n; i++) {
-		if (is_passed(c->items[i].prog_prev) || is_passed(c->items[i].prog_next))
-			return true;
-	}
-	return false;
-}
-
-static void undo(struct nk_manager *m, struct nk_change *c)
-{
-	bool passed = has_passed(c);
-
-	nk_document_undo(m->doc, c);
-	nk_change_clear(c);
-	if (passed)
-		nk_passed_collect(m->settings.bpffs, m->doc);
-}
-
 /* ---- the plan, for the reply ---- */
 
 static json_t *encode_summary(const struct summary *s, json_t *ops)
@@ -589,13 +563,13 @@ static void finish(struct attempt *a, const struct change_options *o)
 	json_t *summary;
 
 	if (a->err.code) {
-		undo(m, &a->change);
+		nk_manager_undo(m, &a->change);
 		nk_request_fail(a->request, &a->err);
 		return;
 	}
 	if (o->dry_run) {
 		summary = dry_plan(a);
-		undo(m, &a->change);
+		nk_manager_undo(m, &a->change);
 		nk_request_reply(a->request, nk_manager_change_result(m->revision_working, summary, false, NULL));
 		json_decref(summary);
 		return;
@@ -605,7 +579,7 @@ static void finish(struct attempt *a, const struct change_options *o)
 	if (!p || !summary) {
 		free(p);
 		json_decref(summary);
-		undo(m, &a->change);
+		nk_manager_undo(m, &a->change);
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 		nk_request_fail(a->request, &a->err);
 		return;
@@ -684,7 +658,7 @@ int nk_manager_apply_source(struct nk_manager *m, const char *source, struct nk_
 	if (!p)
 		nk_error_set(&a.err, NK_E_INTERNAL, "no memory");
 	if (a.err.code) {
-		undo(m, &a.change);
+		nk_manager_undo(m, &a.change);
 		free(p);
 		*err = a.err;
 		return -EINVAL;
@@ -694,98 +668,4 @@ int nk_manager_apply_source(struct nk_manager *m, const char *source, struct nk_
 	*p = (struct nk_pending){ .change = a.change, .revision = m->revision_working };
 	TAILQ_INSERT_TAIL(&m->pending, p, link);
 	return 0;
-}
-
-/* ---- the commit ---- */
-
-static int write_pending(struct nk_manager *m)
-{
-	struct nk_pending *p;
-	int r;
-
-	if (m->revision_working == m->revision)
-		return 0; /* nobody changes anything */
-	r = nk_store_begin(m->store);
-	TAILQ_FOREACH(p, &m->pending, link) {
-		if (r == 0 && p->change.n)
-			r = nk_store_write(m->store, &p->change);
-	}
-	if (r == 0)
-		r = nk_store_commit(m->store, m->revision_working);
-	if (r < 0)
-		nk_store_rollback(m->store);
-	return r;
-}
-
-static void refuse_pending(struct nk_manager *m)
-{
-	struct nk_event_fields f = { .revision = m->revision };
-	struct nk_pending *p;
-
-	snprintf(m->store_why, sizeof(m->store_why), "%s", nk_store_why(m->store));
-	nk_event(m->events, NK_EVENT_DATABASE_FAILED, &f, "changes were refused because they could not be written to disk: %s",
-		 m->store_why);
-	/* The last change comes off first. */
-	while ((p = TAILQ_LAST(&m->pending, nk_pending_list))) {
-		struct nk_error err = { 0 };
-
-		TAILQ_REMOVE(&m->pending, p, link);
-		undo(m, &p->change);
-		json_decref(p->summary);
-		if (p->request) {
-			nk_error_set(&err, NK_E_INTERNAL, "nothing was changed: the database could not be written: %s", m->store_why);
-			nk_request_fail(p->request, &err);
-		}
-		free(p);
-	}
-	m->revision_working = m->revision;
-}
-
-/* The change is on disk: reconcile takes over, and the client may know. */
-static void accept_pending(struct nk_manager *m, struct nk_pending *p)
-{
-	for (size_t i = 0; i < p->change.n; i++) {
-		const struct nk_change_item *it = &p->change.items[i];
-
-		if (it->is_program)
-			nk_reconcile_program_changed(m->reconcile, it->name, p->revision);
-		else
-			nk_reconcile_device_changed(m->reconcile, it->name, p->revision);
-	}
-	if (p->request && p->wait)
-		nk_manager_start_waiting(m, p->request, p->revision, p->summary, &p->change, p->wait_ms);
-	else if (p->request)
-		nk_request_reply(p->request, nk_manager_change_result(p->revision, p->summary, p->change.n == 0, NULL));
-	if (has_passed(&p->change))
-		nk_passed_collect(m->settings.bpffs, m->doc);
-	nk_change_clear(&p->change);
-	json_decref(p->summary);
-	free(p);
-}
-
-void nk_manager_commit(struct nk_manager *m)
-{
-	struct nk_event_fields f = { 0 };
-	struct nk_pending *p;
-	uint64_t before = m->revision;
-	size_t n = 0;
-
-	if (TAILQ_EMPTY(&m->pending))
-		return;
-	if (write_pending(m) < 0) {
-		refuse_pending(m);
-		return;
-	}
-	m->store_why[0] = '\0';
-	m->revision = m->revision_working;
-	while ((p = TAILQ_FIRST(&m->pending))) {
-		TAILQ_REMOVE(&m->pending, p, link);
-		n += p->change.n;
-		accept_pending(m, p);
-	}
-	if (m->revision != before) {
-		f.revision = m->revision;
-		nk_event(m->events, NK_EVENT_DOCUMENT_CHANGED, &f, "revision %" PRIu64 ": %zu objects changed, %zu devices desired",
-			 m->revision, n, nk_document_n_devices(m->doc));
-	}
 }

@@ -3,8 +3,9 @@
 /*
  * The one object that owns everything: settings, document, store, cache, monitor, watcher, executor, reconcile, events, server,
  * rpc. It wires them together and turns requests into changes. Split over manager.c (life, wiring), observe.c (what the kernel
- * tells), watching.c (the watcher's life), unclaimed.c, change.c (requests that change, and the commit), wait.c (requests that wait), methods.c
- * (requests that look), lookup.c (those that have to search) and statedir.c (files under state.d); only these and main include this header.
+ * tells), watching.c (the watcher's life), pinned.c (pins as a whole), unclaimed.c (devices of no document), change.c (requests that
+ * change), commit.c (their commit), wait.c (requests that wait), methods.c (requests that look), lookup.c (those that have to search) and
+ * statedir.c (files under state.d); only these and main include this header.
  */
 #include <sys/queue.h>
 
@@ -187,8 +188,13 @@ void nk_manager_device_delete(struct nk_request *r, union nk_params *p, void *ar
  * 0 or -EINVAL with err; nothing changed then.
  */
 int nk_manager_apply_source(struct nk_manager *m, const char *source, struct nk_document_input *in, struct nk_error *err);
+
+/* ---- commit.c ---- */
+
 /* Write what waits, answer, tell reconcile. Called when no more input waits, and before anything is read out. */
 void nk_manager_commit(struct nk_manager *m);
+/* Take a change that is not yet written out of the document again, and clear it. */
+void nk_manager_undo(struct nk_manager *m, struct nk_change *c);
 
 /* ---- wait.c ---- */
 
