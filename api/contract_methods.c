@@ -182,7 +182,8 @@ static const struct nk_field result_apply_fields[] = {
 	{.name = "revision", .type = &nk_type_uint, NK_AT(struct nk_result_apply, revision),
 	 .text = "The revision that the change made; with `dry_run`, or when nothing changed, the one that holds."},
 	{.name = "converged", .type = &nk_type_bool, NK_AT(struct nk_result_apply, converged),
-	 .text = "Whether the kernel is as the document says. Without `wait_ms` it is seldom so yet."},
+	 .text = "Whether the kernel is as the document says of all that the request names, changed or not, and of what it removes. Without "
+		 "`wait_ms` it is seldom so yet after a change."},
 	{.name = "plan", .type = &nk_type_json, NK_AT(struct nk_result_apply, plan), .table = &nk_table_view_plan,
 	 .text = "What is done."},
 	{.name = "pending", .type = &nk_type_json, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_result_apply, pending), .item = &object_item,

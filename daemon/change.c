@@ -26,6 +26,7 @@ struct attempt {
 	const char *source;         /* "" for the socket */
 	const char *pointer;        /* of the document in the request: "/document" */
 	struct nk_change change;
+	struct nk_about about;
 	struct summary sum;
 	struct nk_error err;
 };
@@ -39,6 +40,28 @@ static void at(struct attempt *a, enum nk_error_code code, const char *list, siz
 	else
 		snprintf(pointer, sizeof(pointer), "%s/%s/%zu%s", a->pointer, list, index, member);
 	nk_error_at(&a->err, code, pointer, "%s", text);
+}
+
+/* The answer is about this object, whether it changes or not. A file gets none. */
+static void answer_for(struct attempt *a, bool is_program, const char *name)
+{
+	struct nk_about *l = &a->about;
+
+	if (!a->request)
+		return;
+	if (l->n == l->room) {
+		size_t room = l->room ? l->room * 2 : 4;
+		void *more = reallocarray(l->list, room, sizeof(*l->list));
+
+		if (!more) {
+			nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
+			return;
+		}
+		l->list = more;
+		l->room = room;
+	}
+	l->list[l->n] = (struct nk_about_object){ .is_program = is_program };
+	strncpy(l->list[l->n++].name, name, NK_NAME_MAX - 1);
 }
 
 /* ---- checks that need the running system ---- */
@@ -265,6 +288,7 @@ static void put_program(struct attempt *a, struct nk_program *p, size_t i)
 	const char *source = nk_document_program_source(a->m->doc, p->name);
 	int r = 0;
 
+	answer_for(a, true, p->name);
 	if (old && nk_program_equal(old, p)) { /* also when another source says the same */
 		if (is_wanted_again(a, true, p->name, source))
 			r = add_step(a, p->name, NULL, old, i);
@@ -294,6 +318,7 @@ static void put_device(struct attempt *a, struct nk_device *d, size_t i)
 	const char *name = nk_device_name(d);
 	const struct nk_device *old = nk_document_device(a->m->doc, name);
 
+	answer_for(a, false, name);
 	accept_netns(a, d, old, i);
 	if (old && nk_device_equal(old, d)) {
 		put_again(a, name, old, i);
@@ -315,6 +340,7 @@ static void put_device(struct attempt *a, struct nk_device *d, size_t i)
 /* A marked device that nobody's document names: a step without objects, which leaves a tombstone. */
 static int remove_unclaimed(struct attempt *a, const char *name)
 {
+	answer_for(a, false, name);
 	a->sum.remove++;
 	a->m->collect = true;
 	return add_step(a, name, NULL, NULL, SIZE_MAX);
@@ -322,6 +348,7 @@ static int remove_unclaimed(struct attempt *a, const char *name)
 
 static void remove_device(struct attempt *a, const char *name)
 {
+	answer_for(a, false, name);
 	if (nk_document_remove_device(a->m->doc, name, &a->change) < 0)
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 	a->sum.remove++;
@@ -421,12 +448,22 @@ static void absent_link(const struct nk_interface_link *l, void *arg)
 	note_absent(ab, l->interface, NULL);
 }
 
+static void answer_for_doomed(bool is_program, const char *name, void *arg)
+{
+	struct attempt *a = arg;
+
+	if (is_program ? !nk_document_program(a->m->doc, name) : !nk_document_device(a->m->doc, name))
+		answer_for(a, is_program, name);
+}
+
 /* Remove what `source` stated and the input does not: devices and interfaces, then programs. From the socket also what is unclaimed. */
 static void remove_absent(struct attempt *a, const struct nk_document_input *in)
 {
 	struct absent ab = { .names = { .in = in, .source = a->source, .m = a->m }, .n_wanted = in->n_devices + in->n_interfaces };
 	size_t n_devices, n_claimed;
 
+	/* What was removed before and is still there is not as this document says either. */
+	nk_reconcile_each(a->m->reconcile, answer_for_doomed, a);
 	ab.wanted = sorted_names(in, false);
 	if (!ab.wanted)
 		goto no_memory;
@@ -452,6 +489,8 @@ static void remove_absent(struct attempt *a, const struct nk_document_input *in)
 			remove_unclaimed(a, ab.names.list[i]);
 		else if (nk_document_remove_program(a->m->doc, ab.names.list[i], &a->change) < 0)
 			goto no_memory;
+		else
+			answer_for(a, true, ab.names.list[i]);
 	}
 	goto out;
 no_memory:
@@ -564,12 +603,14 @@ static void finish(struct attempt *a, const struct change_options *o)
 
 	if (a->err.code) {
 		nk_manager_undo(m, &a->change);
+		free(a->about.list);
 		nk_request_fail(a->request, &a->err);
 		return;
 	}
 	if (o->dry_run) {
 		summary = dry_plan(a);
 		nk_manager_undo(m, &a->change);
+		free(a->about.list);
 		nk_request_reply(a->request, nk_manager_change_result(m->revision_working, summary, false, NULL));
 		json_decref(summary);
 		return;
@@ -580,6 +621,7 @@ static void finish(struct attempt *a, const struct change_options *o)
 		free(p);
 		json_decref(summary);
 		nk_manager_undo(m, &a->change);
+		free(a->about.list);
 		nk_error_set(&a->err, NK_E_INTERNAL, "no memory");
 		nk_request_fail(a->request, &a->err);
 		return;
@@ -589,6 +631,7 @@ static void finish(struct attempt *a, const struct change_options *o)
 	*p = (struct nk_pending){
 		.request = a->request,
 		.change = a->change,
+		.about = a->about,
 		.revision = m->revision_working,
 		.summary = summary,
 		.wait = o->has_wait,

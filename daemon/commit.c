@@ -68,6 +68,7 @@ static void refuse_pending(struct nk_manager *m)
 
 		TAILQ_REMOVE(&m->pending, p, link);
 		nk_manager_undo(m, &p->change);
+		free(p->about.list);
 		json_decref(p->summary);
 		if (p->request) {
 			nk_error_set(&err, NK_E_INTERNAL, "nothing was changed: the database could not be written: %s", m->store_why);
@@ -90,12 +91,13 @@ static void accept_pending(struct nk_manager *m, struct nk_pending *p)
 			nk_reconcile_device_changed(m->reconcile, it->name, p->revision);
 	}
 	if (p->request && p->wait)
-		nk_manager_start_waiting(m, p->request, p->revision, p->summary, &p->change, p->wait_ms);
+		nk_manager_start_waiting(m, p->request, p->revision, p->summary, &p->about, p->wait_ms);
 	else if (p->request)
-		nk_request_reply(p->request, nk_manager_change_result(p->revision, p->summary, p->change.n == 0, NULL));
+		nk_request_reply(p->request, nk_manager_change_result(p->revision, p->summary, nk_manager_is_converged(m, &p->about), NULL));
 	if (has_passed(&p->change))
 		nk_passed_collect(m->settings.bpffs, m->doc);
 	nk_change_clear(&p->change);
+	free(p->about.list);
 	json_decref(p->summary);
 	free(p);
 }

@@ -23,11 +23,21 @@
 struct event;
 struct event_base;
 
+/* Objects that an answer is about. */
+struct nk_about {
+	struct nk_about_object {
+		bool is_program;
+		char name[NK_NAME_MAX];
+	} *list; /* owned */
+	size_t n, room;
+};
+
 /* A change that waits for its commit, with who asked for it (NULL: a file under state.d). */
 struct nk_pending {
 	TAILQ_ENTRY(nk_pending) link;
 	struct nk_request *request;
 	struct nk_change change;
+	struct nk_about about; /* all that the request names, changed or not, and what it removes */
 	uint64_t revision; /* after it */
 	json_t *summary;   /* the reply's "plan", or NULL; reference */
 	bool wait;
@@ -42,8 +52,9 @@ struct nk_waiter {
 	struct nk_request *request;
 	uint64_t revision;
 	json_t *summary;
-	struct nk_change_item *items; /* whose objects; NULL: all. Owned */
-	size_t n_items, next;         /* items before `next` were seen settled */
+	bool all;               /* about all objects */
+	struct nk_about about;  /* else about these */
+	size_t next;            /* those before were seen settled */
 	struct event *timer;
 };
 TAILQ_HEAD(nk_waiter_list, nk_waiter);
@@ -201,10 +212,12 @@ void nk_manager_undo(struct nk_manager *m, struct nk_change *c);
 void nk_manager_state_wait(struct nk_request *r, union nk_params *p, void *arg);
 /* The reply to a change. summary is borrowed, pending taken and may be NULL. */
 json_t *nk_manager_change_result(uint64_t revision, json_t *summary, bool converged, json_t *pending);
-/* Answer r when the objects of c (NULL: all) have settled, at the latest after wait_ms. Names are copied from c; summary
+/* Are they all as the document says, or released, and is nothing under way for them? */
+bool nk_manager_is_converged(const struct nk_manager *m, const struct nk_about *about);
+/* Answer r when these objects (NULL: all) have settled, at the latest after wait_ms. Takes the list and leaves none; summary
  * is borrowed, NULL for state.wait. */
 void nk_manager_start_waiting(struct nk_manager *m, struct nk_request *r, uint64_t revision, json_t *summary,
-			      const struct nk_change *c, uint32_t wait_ms);
+			      struct nk_about *about, uint32_t wait_ms);
 /* Conditions changed: answer who can be answered. */
 void nk_manager_check_waiters(struct nk_manager *m);
 /* Answer all waiters as they stand (shutdown). */

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Requests that are answered when objects have settled: state.wait, and changes with wait_ms. An object is settled when it is
- * ready or released, or when it was tried often enough that its condition is the answer. Called by change.c and, at the
+ * ready or released, or when it was tried often enough that its condition is the answer. Called by commit.c and, at the
  * end of each run, by reconcile through manager.c.
  */
 #include <event2/event.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "daemon/manager.h"
 
@@ -16,6 +15,32 @@ json_t *nk_manager_change_result(uint64_t revision, json_t *summary, bool conver
 	struct nk_result_apply result = { .revision = revision, .converged = converged, .plan = summary, .pending = pending };
 
 	return nk_table_encode(nk_methods[NK_M_STATE_APPLY].result, &result);
+}
+
+static bool is_settled(const struct nk_manager *m, bool is_program, const char *name)
+{
+	return is_program ? nk_reconcile_program_settled(m->reconcile, name) : nk_reconcile_device_settled(m->reconcile, name);
+}
+
+/* Nothing is under way for it, and it is ready, released or not there; else ret says how it is. */
+static bool is_right(const struct nk_manager *m, bool is_program, const char *name, struct nk_condition *ret)
+{
+	int r = is_program ? nk_reconcile_program_condition(m->reconcile, name, ret) : nk_reconcile_device_condition(m->reconcile, name, ret);
+
+	if (r < 0)
+		return true;
+	return (ret->state == NK_STATE_READY || ret->state == NK_STATE_RELEASED) && is_settled(m, is_program, name);
+}
+
+bool nk_manager_is_converged(const struct nk_manager *m, const struct nk_about *about)
+{
+	struct nk_condition c;
+
+	for (size_t i = 0; i < about->n; i++) {
+		if (!is_right(m, about->list[i].is_program, about->list[i].name, &c))
+			return false;
+	}
+	return true;
 }
 
 struct unready {
@@ -28,18 +53,10 @@ static void note_unready(struct unready *u, bool is_program, const char *name)
 {
 	char object[NK_NAME_MAX + 16];
 	struct nk_view_object view = { .object = object };
-	int r = is_program ? nk_reconcile_program_condition(u->m->reconcile, name, &view.condition)
-			   : nk_reconcile_device_condition(u->m->reconcile, name, &view.condition);
-	bool settled = is_program ? nk_reconcile_program_settled(u->m->reconcile, name)
-				  : nk_reconcile_device_settled(u->m->reconcile, name);
 
-	if (r < 0)
+	if (is_right(u->m, is_program, name, &view.condition))
 		return;
-	u->unsettled |= !settled;
-	if (view.condition.state == NK_STATE_READY && settled)
-		return;
-	if (view.condition.state == NK_STATE_RELEASED && settled)
-		return;
+	u->unsettled |= !is_settled(u->m, is_program, name);
 	if (!u->list)
 		return;
 	snprintf(object, sizeof(object), "%s/%s",
@@ -58,16 +75,10 @@ static bool waiter_settled(struct nk_waiter *w)
 	struct nk_reconcile_counts c;
 	struct unready u = { .m = m };
 
-	if (w->items) {
-		for (; w->next < w->n_items; w->next++) {
-			const struct nk_change_item *it = &w->items[w->next];
-			bool ok = it->is_program ? nk_reconcile_program_settled(m->reconcile, it->name)
-						 : nk_reconcile_device_settled(m->reconcile, it->name);
-
-			if (!ok)
-				return false;
-		}
-		return true;
+	if (!w->all) {
+		while (w->next < w->about.n && is_settled(m, w->about.list[w->next].is_program, w->about.list[w->next].name))
+			w->next++;
+		return w->next == w->about.n;
 	}
 	nk_reconcile_count(m->reconcile, &c);
 	if (c.converged >= w->revision)
@@ -85,12 +96,10 @@ static void answer(struct nk_waiter *w)
 	json_t *result;
 	bool converged;
 
-	if (w->items) {
-		for (size_t i = 0; i < w->n_items; i++)
-			note_unready(&u, w->items[i].is_program, w->items[i].name);
-	} else {
+	for (size_t i = 0; i < w->about.n; i++)
+		note_unready(&u, w->about.list[i].is_program, w->about.list[i].name);
+	if (w->all)
 		nk_reconcile_each(m->reconcile, note_object, &u);
-	}
 	converged = json_array_size(u.list) == 0;
 	if (w->summary) {
 		result = nk_manager_change_result(w->revision, w->summary, converged, u.list);
@@ -105,7 +114,7 @@ static void answer(struct nk_waiter *w)
 	if (w->timer)
 		event_free(w->timer);
 	json_decref(w->summary);
-	free(w->items);
+	free(w->about.list);
 	free(w);
 }
 
@@ -115,19 +124,17 @@ static void on_deadline(int fd, short what, void *arg)
 }
 
 void nk_manager_start_waiting(struct nk_manager *m, struct nk_request *r, uint64_t revision, json_t *summary,
-			      const struct nk_change *c, uint32_t wait_ms)
+			      struct nk_about *about, uint32_t wait_ms)
 {
 	struct nk_waiter *w = calloc(1, sizeof(*w));
 	struct timeval tv = { .tv_sec = wait_ms / 1000, .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000) };
 	struct nk_error err = { 0 };
 
 	if (w) {
-		*w = (struct nk_waiter){ .manager = m, .request = r, .revision = revision };
+		*w = (struct nk_waiter){ .manager = m, .request = r, .revision = revision, .all = !about };
 		w->timer = evtimer_new(m->base, on_deadline, w);
-		if (c)
-			w->items = calloc(c->n + 1, sizeof(*w->items));
 	}
-	if (!w || !w->timer || (c && !w->items) || evtimer_add(w->timer, &tv) < 0) {
+	if (!w || !w->timer || evtimer_add(w->timer, &tv) < 0) {
 		if (w && w->timer)
 			event_free(w->timer);
 		free(w);
@@ -135,10 +142,9 @@ void nk_manager_start_waiting(struct nk_manager *m, struct nk_request *r, uint64
 		nk_request_fail(r, &err);
 		return;
 	}
-	for (size_t i = 0; c && i < c->n; i++) {
-		w->items[i].is_program = c->items[i].is_program;
-		memcpy(w->items[i].name, c->items[i].name, sizeof(w->items[i].name));
-		w->n_items++;
+	if (about) {
+		w->about = *about;
+		*about = (struct nk_about){ 0 };
 	}
 	w->summary = json_incref(summary);
 	TAILQ_INSERT_TAIL(&m->waiters, w, link);

@@ -136,15 +136,29 @@ def test_a_refusal_of_the_kernel_is_told_with_its_errno(rpc, netns):
     run("ip", "route", "add", "198.51.100.0/24", "dev", "lo")
     try:
         began = journal_now()
-        result = rpc.apply([pair(routes=[{"to": "10.0.0.2/32"}, {"to": "198.51.100.0/24"}])])
+        device = pair(routes=[{"to": "10.0.0.2/32"}, {"to": "198.51.100.0/24"}])
+        result = rpc.apply([device])
         assert not result["converged"]
         condition = result["pending"][0]["condition"]
         assert condition["state"] == "Degraded" and condition["errno"] == "EEXIST" and "198.51.100.0/24" in condition["message"]
         until(lambda: [e for e in journal("NETKITD_DEVICE=web-1", after=began) if e.get("ERRNO") == "17"], "the journal to tell of it")
         assert ping("10.0.0.2"), "what can be done is done"
+        # Who says the same again changes nothing, and hears the same.
+        for mode in ("merge", "replace"):
+            again = rpc.apply([device], mode=mode)
+            assert again["plan"]["unchanged"] == 1 and again["revision"] == result["revision"]
+            assert not again["converged"] and [p["object"] for p in again["pending"]] == ["device/web-1"]
+        assert not rpc.call("state.apply", {"document": {"devices": [device]}})["converged"]
+        assert not rpc.call("device.set", {"device": device})["converged"]
     finally:
         run("ip", "route", "del", "198.51.100.0/24", "dev", "lo")
     until(lambda: rpc.call("device.get", {"name": "web-1"})["condition"]["state"] == "Ready", "the device to be ready")
+    until(lambda: rpc.call("device.set", {"device": device})["converged"], "that to be said without waiting, since it is so already")
+    # The same goes for programs.
+    for _ in range(2):
+        broken = rpc.apply([device], [program("absent", "none")])
+        assert not broken["converged"] and [p["object"] for p in broken["pending"]] == ["program/absent"]
+    assert rpc.apply([device], mode="replace")["converged"], "without that program"
 
 
 def test_settings_that_name_no_group_stop_it_for_good(reconfigured):
