@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <netlink/msg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/kernel/cleanup.h"
@@ -63,27 +64,6 @@ static bool done_anyway(enum nk_op_kind kind, int error)
 	return false;
 }
 
-static void fail_create(struct nk_run *run, size_t i, int error, const char *extack)
-{
-	const struct nk_op *op = nk_run_op(run, i);
-	struct nk_failure f = {};
-
-	/* EEXIST is of one end or the other. The thread is in the host's namespace here. */
-	if (error == -EEXIST && nk_rtnl_link_exists(run->w->host, op->name) == 1) {
-		f.name_taken = true;
-		nk_refuse(&f.error, NK_E_CONFLICT, error, "cannot create %s: a link of this name is there already", op->name);
-	} else if (error == -EEXIST) {
-		nk_refuse(&f.error, NK_E_CONFLICT, error, "cannot create %s: its peer's namespace has a link %s already", op->name,
-			op->dev->end[NK_PEER].name);
-	} else {
-		nk_run_fail_errno(run, i, error, extack);
-		return;
-	}
-	if (extack)
-		f.error.extack = strdup(extack);
-	nk_run_fail(run, i, &f);
-}
-
 static void on_ack(size_t index, int error, const char *extack, void *arg)
 {
 	struct nk_run *run = arg;
@@ -98,12 +78,8 @@ static void on_ack(size_t index, int error, const char *extack, void *arg)
 	}
 	if (done_anyway(op->kind, error))
 		return;
-	if (error == -EEXIST && (op->kind == NK_OP_ADDR_ADD || op->kind == NK_OP_ROUTE_ADD)) {
-		run->exist[run->n_exist++] = index;
-		return;
-	}
-	if (op->kind == NK_OP_CREATE)
-		fail_create(run, index, error, extack);
+	if (error == -EEXIST && (op->kind == NK_OP_CREATE || op->kind == NK_OP_ADDR_ADD || op->kind == NK_OP_ROUTE_ADD))
+		run->exist[run->n_exist++] = (struct nk_run_existing){ index, extack ? strdup(extack) : NULL };
 	else
 		nk_run_fail_errno(run, index, error, extack);
 }
@@ -125,7 +101,7 @@ static void on_answer(size_t index, const struct nlmsghdr *h, void *arg)
 	d->raise = !op->dev->single;
 }
 
-/* ---- additions of what is there already ---- */
+/* ---- what is there already ---- */
 
 struct search {
 	const struct nk_op *op;
@@ -158,21 +134,49 @@ static uint32_t target(const struct nk_run *run, size_t i)
  * The kernel says EEXIST of an address or route for the very same one, which is as good as having added it, and for one
  * that only has the same key and is in its way. Look which.
  */
+static void settle_addition(struct nk_run *run, size_t i)
+{
+	const struct nk_op *op = nk_run_op(run, i);
+	struct search s = { .op = op, .ifindex = target(run, i) };
+	struct nl_msg *msg;
+	int r;
+
+	msg = op->kind == NK_OP_ADDR_ADD ? nk_msg_dump_addrs(s.ifindex)
+					 : nk_msg_dump_routes(op->route.to.ip.len == 4 ? AF_INET : AF_INET6, s.ifindex);
+	r = msg ? nk_rtnl_dump(run->socket, msg, look, &s) : -ENOMEM;
+	nlmsg_free(msg);
+	if (!s.found)
+		nk_run_fail_errno(run, i, r < 0 && r != -EINTR ? r : -EEXIST, NULL);
+}
+
+/* Of a pair it is said of one end or the other. Takes extack. */
+static void settle_creation(struct nk_run *run, size_t i, char *extack)
+{
+	const struct nk_op *op = nk_run_op(run, i);
+	struct nk_failure f = {};
+
+	if (nk_rtnl_link_exists(run->socket, op->name) == 1) {
+		f.name_taken = true;
+		nk_refuse(&f.error, NK_E_CONFLICT, -EEXIST, "cannot create %s: a link of this name is there already", op->name);
+	} else {
+		nk_refuse(&f.error, NK_E_CONFLICT, -EEXIST, "cannot create %s: its peer's namespace has a link %s already", op->name,
+			op->dev->end[NK_PEER].name);
+	}
+	f.error.extack = extack;
+	nk_run_fail(run, i, &f);
+}
+
 static void settle_existing(struct nk_run *run)
 {
 	for (size_t k = 0; k < run->n_exist; k++) {
-		size_t i = run->exist[k];
-		const struct nk_op *op = nk_run_op(run, i);
-		struct search s = { .op = op, .ifindex = target(run, i) };
-		struct nl_msg *msg;
-		int r;
+		struct nk_run_existing *e = &run->exist[k];
 
-		msg = op->kind == NK_OP_ADDR_ADD ? nk_msg_dump_addrs(s.ifindex)
-						 : nk_msg_dump_routes(op->route.to.ip.len == 4 ? AF_INET : AF_INET6, s.ifindex);
-		r = msg ? nk_rtnl_dump(run->socket, msg, look, &s) : -ENOMEM;
-		nlmsg_free(msg);
-		if (!s.found)
-			nk_run_fail_errno(run, i, r < 0 && r != -EINTR ? r : -EEXIST, NULL);
+		if (nk_run_op(run, e->op)->kind == NK_OP_CREATE) {
+			settle_creation(run, e->op, e->extack);
+		} else {
+			free(e->extack);
+			settle_addition(run, e->op);
+		}
 	}
 	run->n_exist = 0;
 }

@@ -24,7 +24,8 @@ void nk_rtnl_netns(const struct nk_rtnl *s, dev_t *ret_dev, ino_t *ret_ino);
 
 /*
  * What became of a message: error 0 or a negative errno; extack is the kernel's text or NULL, borrowed for the call. index is
- * what was given to nk_batch_add. Called within the flush: it may add to other batches, not to this one.
+ * what was given to nk_batch_add. Called within the flush: it may add to other batches, not to this one, and says nothing over this
+ * socket, whose answers are still being read.
  */
 typedef void (*nk_ack_fn)(size_t index, int error, const char *extack, void *arg);
 /* A message the kernel sent in answer (NLM_F_ECHO, a get or a dump). Borrowed for the call. */

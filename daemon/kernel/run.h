@@ -21,6 +21,12 @@ struct nk_run_device {
 	uint64_t revision[NK_HOOKS]; /* of the chain once touched, if nobody else changes it; 0: not known */
 };
 
+/* A creation or addition that the kernel says is there already. */
+struct nk_run_existing {
+	size_t op;
+	char *extack; /* owned; NULL: the kernel said no more */
+};
+
 struct nk_run {
 	struct nk_worker *w;
 	struct nk_result *res;
@@ -31,7 +37,7 @@ struct nk_run {
 	uint32_t *device_of;  /* owned: by operation; NK_RUN_NO_DEVICE for those of programs */
 	size_t n_netns;       /* namespaces that are kept open */
 	struct nk_rtnl *socket; /* the one that answers come from: the host's, or a peer's during a visit */
-	size_t *exist;        /* owned, as long as the plan: additions that the kernel says are there already */
+	struct nk_run_existing *exist; /* owned, as long as the plan: those that are to be settled once all answers are in */
 	size_t n_exist;
 };
 

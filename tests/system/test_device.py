@@ -6,7 +6,8 @@ import select
 import subprocess
 
 import pytest
-from tools import ACCT, PATIENCE, VERDICT, Rpc, RpcError, addresses, chain, ip, link, main_pid, pair, ping, program, routes, run, until
+from tools import (ACCT, PATIENCE, VERDICT, Rpc, RpcError, addresses, chain, ip, journal, journal_now, link, main_pid, pair, ping, program,
+                   routes, run, until)
 
 with_udev = True
 BIG = 185000  # a BIG TCP size that is no default
@@ -354,6 +355,23 @@ def test_fifty_devices_deleted_at_once(no_udev, rpc, netns):
         assert link("bystander")
     finally:
         run("ip", "link", "del", "bystander")
+
+
+def test_one_of_many_whose_peers_name_is_taken(no_udev, rpc, netns):
+    """It alone is refused, and what the kernel said of the others is heard."""
+    netns("web-1")
+    netns("web-2")
+    run("ip", "-n", "web-1", "link", "add", "eth0", "type", "dummy")
+    began = journal_now()
+    devices = [{"name": f"d{i:02}", "peer": {"name": f"p{i:02}", "netns": "web-2"}} for i in range(1, 30)]
+    result = rpc.apply([{"name": "d00", "peer": {"name": "eth0", "netns": "web-1"}}, *devices])
+    assert not result["converged"]
+    conditions = {d["name"]: d["condition"] for d in rpc.call("device.list")["devices"]}
+    assert len(conditions) == 30 and [n for n, c in conditions.items() if c["state"] != "Ready"] == ["d00"]
+    assert conditions["d00"]["state"] == "Degraded" and "has a link eth0 already" in conditions["d00"]["message"]
+    told = [e["MESSAGE"] for e in journal(after=began)]
+    assert [t for t in told if "d00" in t and "has a link eth0 already" in t]
+    assert not [t for t in told if "acknowledgement" in t or "conversation" in t or "acknowledged" in t]
 
 
 @pytest.mark.parametrize("member", ["headroom", "tailroom"])
