@@ -305,12 +305,16 @@ struct nl_msg *nk_msg_dump_links(bool netkit_only)
 	struct nlattr *linkinfo;
 	int r;
 
-	if (!msg || !netkit_only)
-		return msg ? finish(&msg, 0) : NULL;
+	if (!msg)
+		return NULL;
+	/* With a mask the kernel makes room for its largest link; without one a link that is too large for its guess ends the dump. */
+	r = nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	if (!netkit_only)
+		return finish(&msg, r);
 	linkinfo = nla_nest_start(msg, IFLA_LINKINFO);
 	if (!linkinfo)
 		return NULL;
-	r = nla_put_string(msg, IFLA_INFO_KIND, "netkit");
+	r |= nla_put_string(msg, IFLA_INFO_KIND, "netkit");
 	nla_nest_end(msg, linkinfo);
 	return finish(&msg, r);
 }

@@ -18,13 +18,14 @@
 
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/rtnl.h"
 
 /* A bound, not a reservation: ten thousand devices that go at once are some 60 MB in the kernel's books. */
 #define RCVBUF (64 * 1024 * 1024)
 
-/* Messages of one recvmmsg. A netkit link takes 2 KiB; one that doesn't fit a slot (a card with hundreds of functions) isn't ours. */
+/* Messages of one recvmmsg. A netkit link mostly takes 2 KiB, which is what becomes resident of a slot. */
 #define SLOTS 32
-#define SLOT_BYTES (8 * 1024)
+#define SLOT_BYTES NK_RTNL_MESSAGE_MAX
 
 struct nk_monitor {
 	int fd; /* owned */
@@ -128,18 +129,22 @@ static int32_t nsid_of(struct msghdr *m)
 	return NK_NSID_HOST;
 }
 
-static void tell(struct nk_monitor *m, unsigned int slot, struct mmsghdr *msg, nk_monitor_fn fn, void *arg)
+/* 0, or -EMSGSIZE: it was cut off, so nobody knows what it told. */
+static int tell(struct nk_monitor *m, unsigned int slot, struct mmsghdr *msg, nk_monitor_fn fn, void *arg)
 {
 	const struct sockaddr_nl *from = msg->msg_hdr.msg_name;
 	struct nlmsghdr *h = (struct nlmsghdr *)m->buf[slot];
 	int32_t nsid = nsid_of(&msg->msg_hdr);
 	int len = (int)msg->msg_len;
 
-	/* Only the kernel is believed. What is cut off is larger than any message of ours. */
-	if (from->nl_pid || (msg->msg_hdr.msg_flags & MSG_TRUNC))
-		return;
+	/* Only the kernel is believed. */
+	if (from->nl_pid)
+		return 0;
+	if (msg->msg_hdr.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
 	for (; nlmsg_ok(h, len); h = nlmsg_next(h, &len))
 		fn(h, nsid, arg);
+	return 0;
 }
 
 /* One recvmmsg of at most n datagrams. Their number, 0 when there is none, or -errno. fn NULL: thrown away. */
@@ -152,7 +157,7 @@ static int read_some(struct nk_monitor *m, unsigned int n, nk_monitor_fn fn, voi
 		char space[CMSG_SPACE(sizeof(int32_t))];
 		struct cmsghdr align;
 	} control[SLOTS];
-	int got;
+	int got, r = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
 		iov[i] = (struct iovec){ m->buf[i], SLOT_BYTES };
@@ -164,9 +169,9 @@ static int read_some(struct nk_monitor *m, unsigned int n, nk_monitor_fn fn, voi
 	got = recvmmsg(m->fd, msgs, n, MSG_DONTWAIT, NULL);
 	if (got < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	for (int i = 0; i < got && fn; i++)
-		tell(m, (unsigned int)i, &msgs[i], fn, arg);
-	return got;
+	for (int i = 0; i < got && fn && !r; i++)
+		r = tell(m, (unsigned int)i, &msgs[i], fn, arg);
+	return r < 0 ? r : got;
 }
 
 /* After an overrun the kernel keeps the socket shut until it is empty. What still waits in it is of no use. */

@@ -23,14 +23,16 @@
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/message.h"
 
-/* A window: what one sendmsg takes. Its answers (2 KiB each for a created link, twice that in the kernel's books) must fit RCVBUF. */
+/*
+ * A window: what one sendmsg takes. Its answers must fit RCVBUF, which the kernel doubles and doesn't reserve: 2 KiB each for a created
+ * link, the largest message for each link in the worst case, twice that in the kernel's books.
+ */
 #define WINDOW_BYTES (64 * 1024)
 #define WINDOW_MESSAGES 128
-#define RCVBUF (4 * 1024 * 1024)
+#define RCVBUF (16 * 1024 * 1024)
 
-/* One buffer, cut into slots for recvmmsg, or whole for the parts of a dump (the kernel fills up to 32 KiB). */
+/* Datagrams of one recvmmsg. Of acknowledgements they share a buffer, which a part of a dump has for itself; answers have one each. */
 #define SLOTS 8
-#define SLOT_BYTES (8 * 1024)
 
 /* Nothing is late by design; this only keeps a broken conversation from hanging. Milliseconds. */
 #define ANSWER_TIMEOUT 10000
@@ -40,7 +42,8 @@ struct nk_rtnl {
 	uint32_t seq; /* the last one used */
 	dev_t dev;
 	ino_t ino;
-	unsigned char buf[SLOTS * SLOT_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+	unsigned char *answers; /* owned: SLOTS buffers. NULL: none were awaited yet, as in most sockets that live for a visit */
+	unsigned char buf[NK_RTNL_MESSAGE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
 struct nk_batch {
@@ -82,6 +85,7 @@ int nk_rtnl_open(struct nk_rtnl **ret)
 		return -ENOMEM;
 	s->fd = nk_take_fd(&fd);
 	s->seq = 0;
+	s->answers = NULL;
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
 	*ret = s;
@@ -92,6 +96,7 @@ struct nk_rtnl *nk_rtnl_close(struct nk_rtnl *s)
 {
 	if (s) {
 		close(s->fd);
+		free(s->answers);
 		free(s);
 	}
 	return NULL;
@@ -298,11 +303,13 @@ static int take_datagrams(struct nk_rtnl *s, struct window *w)
 	struct mmsghdr msgs[SLOTS] = { 0 };
 	struct sockaddr_nl from[SLOTS];
 	struct iovec iov[SLOTS];
+	unsigned char *buf = w->answer ? s->answers : s->buf;
+	size_t size = w->answer ? sizeof(s->buf) : sizeof(s->buf) / SLOTS;
 	bool truncated = false;
 	int n;
 
 	for (size_t i = 0; i < SLOTS; i++) {
-		iov[i] = (struct iovec){ s->buf + i * SLOT_BYTES, SLOT_BYTES };
+		iov[i] = (struct iovec){ buf + i * size, size };
 		msgs[i].msg_hdr = (struct msghdr){
 			.msg_name = &from[i], .msg_namelen = sizeof(from[i]), .msg_iov = &iov[i], .msg_iovlen = 1,
 		};
@@ -366,6 +373,10 @@ int nk_rtnl_flush(struct nk_rtnl *s, struct nk_batch *b, nk_ack_fn ack, nk_answe
 	struct window w = { .batch = b, .ack = ack, .answer = answer, .arg = arg };
 	int r = 0;
 
+	if (answer && !s->answers) {
+		s->answers = malloc(SLOTS * sizeof(s->buf));
+		r = s->answers ? 0 : -ENOMEM;
+	}
 	while (w.end < b->n && !r) {
 		size_t begin = b->entries[w.end].offset;
 

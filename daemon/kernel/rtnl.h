@@ -11,6 +11,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Room for any one message about a link: IFLA_PROP_LIST alone, a link's other names, may have 64 KiB. Only what is written is resident. */
+#define NK_RTNL_MESSAGE_MAX (80 * 1024)
+
 struct nl_msg;
 struct nk_rtnl;  /* a socket */
 struct nk_batch; /* messages that wait to be sent */

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 import pytest
-from tools import (Lines, PATIENCE, PINS, addresses, chain, hears, journal, journal_now, link, main_pid, pair, ping, program, restart, routes,
-                   run, until)
+from tools import (Lines, PATIENCE, PINS, Rpc, addresses, chain, hears, journal, journal_now, link, main_pid, pair, ping, program,
+                   restart, routes, run, until)
 
 FULL = dict(
     mtu=1400, txqueuelen=500, gso_max_size=100000, gro_max_size=100000,
@@ -230,6 +230,29 @@ def test_drift_while_the_daemon_is_away_is_put_right_at_its_start(web):
     run("bpftool", "link", "detach", "id", chain("web-1", "netkit/peer")[0][1])
     run("systemctl", "start", "netkitd.socket", "netkitd")
     until(lambda: whole() == want, f"everything as before: {whole()} != {want}")
+
+
+@pytest.mark.parametrize("names", [70, 480])
+def test_ends_with_many_other_names(rpc, netns, names):
+    """The kernel's messages about them are up to 64 KiB long: they are as well looked after as any, and go."""
+    netns("web-1")
+    want = pair(mtu=1400, peer={"mtu": 1400})
+    rpc.converge([want])
+    for n, ns, name in ((0, [], "web-1"), (1, ["-n", "web-1"], "eth0")):
+        run("ip", *ns, "-batch", "-", input="".join(f"link property add dev {name} altname n{n}{i:0125}\n" for i in range(names)))
+        run("ip", *ns, "link", "set", name, "mtu", "1300")
+    assert len(link("web-1")["altnames"]) == names
+
+    def repaired():
+        return link("web-1")["mtu"] == link("eth0", "web-1")["mtu"] == 1400
+    until(repaired, "both mtu to be repaired")
+    run("systemctl", "restart", "netkitd")
+    rpc = Rpc()
+    rpc.converge([want])
+    run("ip", "link", "set", "web-1", "mtu", "1300")
+    until(repaired, "the repair after the restart")
+    assert rpc.call("device.delete", {"name": "web-1", "wait_ms": 1000 * PATIENCE})["converged"]
+    assert link("web-1") is None
 
 
 def test_a_namespace_that_dies_releases_its_device(rpc, netns):
