@@ -22,7 +22,8 @@ struct nk_cache *nk_cache_new(uint32_t group, const struct nk_cache_handlers *h)
 	c->group = group;
 	c->handlers = *h;
 	if (nk_map_init(&c->links) < 0 || nk_map_init(&c->namespaces) < 0 || nk_map_init(&c->owners) < 0 ||
-	    nk_map_init(&c->others) < 0 || nk_map_init(&c->interfaces) < 0)
+	    nk_map_init(&c->others) < 0 || nk_map_init(&c->interfaces) < 0 || nk_map_init(&c->link_names) < 0 ||
+	    nk_map_init(&c->other_names) < 0)
 		return nk_cache_free(c);
 	return c;
 }
@@ -36,13 +37,15 @@ struct nk_cache *nk_cache_free(struct nk_cache *c)
 	c->round++;
 	while (c->interface_list)
 		nk_cache_unwant_interface(c, c->interface_list->o.owner);
-	if (c->others.slots)
+	if (c->other_names.slots)
 		nk_cache_sweep(c);
 	nk_map_clear(&c->links);
 	nk_map_clear(&c->namespaces);
 	nk_map_clear(&c->owners);
 	nk_map_clear(&c->others);
 	nk_map_clear(&c->interfaces);
+	nk_map_clear(&c->link_names);
+	nk_map_clear(&c->other_names);
 	free(c);
 	return NULL;
 }

@@ -80,6 +80,8 @@ const struct nk_obs_device *nk_cache_get(const struct nk_cache *c, const char *o
 int32_t nk_cache_peer_nsid(const struct nk_cache *c, const char *owner);
 /* Devices only. */
 void nk_cache_each(const struct nk_cache *c, void (*fn)(const struct nk_obs_device *o, int32_t peer_nsid, void *arg), void *arg);
+/* Has a link of the host's namespace this name, whosever it is? */
+bool nk_cache_name_is_taken(const struct nk_cache *c, const char *name);
 /* Links that are not ours yet sit in one of the groups in which deletions are collected: then nothing is deleted by group.
  * (A netkit primary in that group is ours: a deletion that was cut short left it there.) */
 size_t nk_cache_foreign_doomed(const struct nk_cache *c);

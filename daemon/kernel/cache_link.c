@@ -68,16 +68,36 @@ const char *nk_cache_foreign_name(const struct nk_cache *c, uint32_t ifindex)
 	return link && !link->dev ? link->end->name : NULL;
 }
 
+static uint32_t hash_name(const char *name)
+{
+	return nk_hash_text(NK_HASH_SEED, name);
+}
+
+/* The number of the link of the host's namespace that has this name, 0: none. */
+static uint32_t find_name(const struct nk_cache *c, const char *name, bool only_foreign)
+{
+	struct nk_map_node *n;
+
+	for (n = nk_map_first(&c->other_names, hash_name(name)); n; n = nk_map_next(n))
+		if (!strcmp(nk_map_entry(n, struct other, named)->name, name))
+			return nk_map_entry(n, struct other, named)->ifindex;
+	for (n = nk_map_first(&c->link_names, hash_name(name)); n; n = nk_map_next(n)) {
+		const struct link *link = nk_map_entry(n, struct link, named);
+
+		if (!(only_foreign && link->dev) && !strcmp(link->end->name, name))
+			return link->ifindex;
+	}
+	return 0;
+}
+
 uint32_t nk_cache_foreign_ifindex(const struct nk_cache *c, const char *name)
 {
-	for (size_t i = 0; i < c->others.n_slots; i++)
-		for (struct nk_map_node *n = c->others.slots[i]; n; n = n->next)
-			if (!strcmp(nk_map_entry(n, struct other, node)->name, name))
-				return nk_map_entry(n, struct other, node)->ifindex;
-	for (const struct link *link = nk_cache_first_in(c, NK_NSID_HOST); link; link = link->next)
-		if (!link->dev && !strcmp(link->end->name, name))
-			return link->ifindex;
-	return 0;
+	return find_name(c, name, true);
+}
+
+bool nk_cache_name_is_taken(const struct nk_cache *c, const char *name)
+{
+	return find_name(c, name, false) != 0;
 }
 
 static void tell_name_free(struct nk_cache *c, const char *name)
@@ -188,6 +208,8 @@ static void drop_one(struct nk_cache *c, struct link *link)
 	set_doomed(c, &link->doomed, false);
 	if (link->ns->nsid == NK_NSID_HOST)
 		nk_cache_interface_unnamed(c, link->ifindex, link->end->name);
+	if (link->ns->nsid == NK_NSID_HOST && link->end->name[0])
+		nk_map_remove(&c->link_names, &link->named);
 	nk_map_remove(&c->links, &link->node);
 	*link->prev = link->next;
 	if (link->next)
@@ -223,6 +245,7 @@ void nk_cache_drop_other(struct nk_cache *c, struct other *other)
 	set_doomed(c, &other->doomed, false);
 	nk_cache_interface_unnamed(c, other->ifindex, other->name);
 	nk_map_remove(&c->others, &other->node);
+	nk_map_remove(&c->other_names, &other->named);
 	free(other);
 }
 
@@ -245,16 +268,11 @@ static const char *owner_of(const struct nk_link_info *info)
 	return alias;
 }
 
-static uint32_t hash_owner(const char *owner)
-{
-	return nk_hash_text(NK_HASH_SEED, owner);
-}
-
 static void name_dev(struct nk_cache *c, struct dev *dev, const char *owner)
 {
 	memset(dev->o.owner, 0, sizeof(dev->o.owner));
 	memcpy(dev->o.owner, owner, strnlen(owner, sizeof(dev->o.owner) - 1));
-	nk_map_insert(&c->owners, &dev->node, hash_owner(owner));
+	nk_map_insert(&c->owners, &dev->node, hash_name(owner));
 }
 
 /*
@@ -428,10 +446,15 @@ static struct link *get_link(struct nk_cache *c, const struct nk_link_info *info
 	return link;
 }
 
-/* Tell of the name that a link of the host's namespace had until now, if nobody is owed it. */
-static void tell_renamed(struct nk_cache *c, const struct link *link, const char *old, const char *new)
+/* A link may have another name than until now. Of the host's namespace the old one is told, if nobody is owed it. */
+static void rename_link(struct nk_cache *c, struct link *link, const char *old, const char *new)
 {
-	if (link->ns->nsid == NK_NSID_HOST && strcmp(old, new) != 0 && !(link->dev && !strcmp(old, link->dev->o.owner)))
+	if (link->ns->nsid != NK_NSID_HOST || !strcmp(old, new))
+		return;
+	if (old[0])
+		nk_map_remove(&c->link_names, &link->named);
+	nk_map_insert(&c->link_names, &link->named, hash_name(new));
+	if (!(link->dev && !strcmp(old, link->dev->o.owner)))
 		tell_name_free(c, old);
 }
 
@@ -464,7 +487,7 @@ static int feed_end(struct nk_cache *c, const struct nk_link_info *info, int32_t
 		fill_end(link->end, &info->end);
 	if (!link->primary && nsid == NK_NSID_HOST)
 		set_doomed(c, &link->doomed, nk_group_collects(c->group, info->group));
-	tell_renamed(c, link, old, info->end.name);
+	rename_link(c, link, old, info->end.name);
 	if (nsid == NK_NSID_HOST && (dev || strcmp(old, info->end.name) != 0))
 		nk_cache_interface_unnamed(c, link->ifindex, old);
 	if (nsid == NK_NSID_HOST && !dev)
@@ -488,8 +511,11 @@ static int feed_other(struct nk_cache *c, const struct nk_link_info *info)
 	if (strcmp(other->name, info->end.name) != 0) {
 		tell_name_free(c, other->name);
 		nk_cache_interface_unnamed(c, other->ifindex, other->name);
+		if (other->name[0])
+			nk_map_remove(&c->other_names, &other->named);
+		memcpy(other->name, info->end.name, sizeof(other->name));
+		nk_map_insert(&c->other_names, &other->named, hash_name(other->name));
 	}
-	memcpy(other->name, info->end.name, sizeof(other->name));
 	nk_cache_interface_named(c, other->ifindex, other->name);
 	set_doomed(c, &other->doomed, nk_group_collects(c->group, info->group));
 	other->seen = c->round;

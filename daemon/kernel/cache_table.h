@@ -24,6 +24,7 @@ struct ns {
 /* A netkit end. */
 struct link {
 	struct nk_map_node node; /* in nk_cache.links, by nsid and ifindex */
+	struct nk_map_node named; /* in nk_cache.link_names, in the host's namespace and once it has a name */
 	struct link *next, **prev; /* in ns */
 	struct ns *ns;
 	struct dev *dev;        /* the followed pair that it is an end of, or NULL */
@@ -56,6 +57,7 @@ struct dev {
 /* A link of the host's namespace that is no netkit end. */
 struct other {
 	struct nk_map_node node; /* in nk_cache.others, by ifindex */
+	struct nk_map_node named; /* in nk_cache.other_names */
 	uint32_t ifindex;
 	char name[NK_IFNAMSIZ];
 	bool doomed;
@@ -68,7 +70,7 @@ struct other {
 struct nk_cache {
 	uint32_t group;
 	struct nk_cache_handlers handlers;
-	struct nk_map links, namespaces, owners, others, interfaces;
+	struct nk_map links, namespaces, owners, others, interfaces, link_names, other_names;
 	struct dev *devs;           /* owned list */
 	struct dev *interface_list; /* likewise */
 	size_t n_doomed;    /* links and others that are doomed */
@@ -104,7 +106,7 @@ void nk_cache_drop_link(struct nk_cache *c, struct link *link);
 void nk_cache_drop_other(struct nk_cache *c, struct other *other);
 
 /* The name of a link of the host's namespace that is no end of ours, NULL: there is none of this number. And the number of the one
- * that has this name, 0: none; looks through all links. */
+ * that has this name, 0: none. */
 const char *nk_cache_foreign_name(const struct nk_cache *c, uint32_t ifindex);
 uint32_t nk_cache_foreign_ifindex(const struct nk_cache *c, const char *name);
 

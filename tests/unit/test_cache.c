@@ -123,6 +123,44 @@ static void names_that_become_free(void **state)
 	assert_int_equal(told.n_names, 0);
 }
 
+/* Whosever they are, in the host's namespace only. */
+static void names_that_are_taken(void **state)
+{
+	struct link_spec v = { .ifindex = 21, .name = "veth0", .kind = "veth" };
+	struct link_spec s = { .ifindex = 20, .name = "lxc1" };
+	struct link_spec p = primary_spec(), beside = { .ifindex = 22, .name = "beside", .peer = true };
+
+	feed_pair();
+	assert_true(nk_cache_name_is_taken(cache, "web-1"));
+	assert_false(nk_cache_name_is_taken(cache, "eth0"));
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &v));
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &s));
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &beside));
+	assert_true(nk_cache_name_is_taken(cache, "veth0"));
+	assert_true(nk_cache_name_is_taken(cache, "lxc1"));
+	assert_true(nk_cache_name_is_taken(cache, "beside"));
+	/* They change names, and the device does, whose owner it stays. */
+	v.name = "lxc1";
+	s.name = "veth0";
+	p.name = "stolen";
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &v));
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &s));
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &p));
+	assert_true(nk_cache_name_is_taken(cache, "veth0"));
+	assert_true(nk_cache_name_is_taken(cache, "lxc1"));
+	assert_true(nk_cache_name_is_taken(cache, "stolen"));
+	assert_false(nk_cache_name_is_taken(cache, "web-1"));
+	feed(NK_NSID_HOST, link_message(RTM_DELLINK, &s));
+	feed(NK_NSID_HOST, link_message(RTM_DELLINK, &p));
+	assert_false(nk_cache_name_is_taken(cache, "veth0"));
+	assert_false(nk_cache_name_is_taken(cache, "stolen"));
+	/* A snapshot that shows none of them. */
+	nk_cache_begin_snapshot(cache);
+	nk_cache_end_snapshot(cache);
+	assert_false(nk_cache_name_is_taken(cache, "lxc1"));
+	assert_false(nk_cache_name_is_taken(cache, "beside"));
+}
+
 static void a_rename_keeps_the_owner(void **state)
 {
 	struct link_spec s = primary_spec();
@@ -657,6 +695,7 @@ int main(void)
 		TEST(another_ones_peer_of_the_same_number),
 		TEST(foreign_links_are_not_followed),
 		TEST(names_that_become_free),
+		TEST(names_that_are_taken),
 		TEST(a_rename_keeps_the_owner),
 		TEST(marks_taken_away_are_seen),
 		TEST(alias_names_the_owner),
