@@ -11,7 +11,6 @@
 #include "daemon/kernel/netns.h"
 #include "daemon/kernel/object_file.h"
 #include "daemon/kernel/passed.h"
-#include "daemon/kernel/rtnl.h"
 #include "daemon/manager.h"
 
 /* What a change will do, counted for the reply. */
@@ -212,7 +211,9 @@ static void check_name(struct attempt *a, const struct nk_device *d, const struc
 	}
 	if (old || o || d->interface)
 		return;
-	if (!nk_reconcile_knows(a->m->reconcile, name) && nk_rtnl_link_exists(a->m->queries, name) == 1) {
+	/* What a snapshot finds out just now, the executor tells. */
+	if (!nk_reconcile_knows(a->m->reconcile, name) && !nk_reconcile_resyncing(a->m->reconcile) &&
+	    nk_cache_name_is_taken(a->m->cache, name)) {
 		char text[160];
 
 		snprintf(text, sizeof(text), "a device %s is there that netkitd did not make; remove it or choose another name", name);
@@ -511,6 +512,7 @@ static void problem(const struct nk_problem *p, void *arg)
 
 static void put_input(struct attempt *a, const struct nk_document_input *in, bool replace)
 {
+	nk_manager_take_events(a->m); /* of names */
 	for (size_t i = 0; i < in->n_programs; i++)
 		put_program(a, in->programs[i], i);
 	for (size_t i = 0; i < in->n_devices; i++)
@@ -659,6 +661,7 @@ void nk_manager_device_set(struct nk_request *r, union nk_params *p, void *arg)
 	struct change_options o = { in->dry_run, in->has_expected_revision, in->has_wait, in->expected_revision, in->wait_ms };
 
 	if (!is_stale(&a, &o)) {
+		nk_manager_take_events(a.m);
 		put_device(&a, in->device, SIZE_MAX);
 		if (!a.err.code)
 			nk_document_check(a.m->doc, &a.change, problem, &a);

@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/kernel/netns.h"
 #include "daemon/kernel/passed.h"
-#include "daemon/kernel/rtnl.h"
 #include "daemon/object.h"
 
 #define MANY 64 /* objects worked on after which memory is given back */
@@ -199,8 +199,7 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 		.wanted = wanted,
 		.arg = m,
 	};
-	dev_t dev;
-	ino_t ino;
+	struct stat st;
 	int r;
 
 	m->cache = nk_cache_new(m->settings.group, &ch);
@@ -216,11 +215,6 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 		nk_error_set(err, NK_E_KERNEL, "setting the size of the event socket's buffer: %s", strerror(-r));
 		return r;
 	}
-	r = nk_rtnl_open(&m->queries);
-	if (r < 0) {
-		nk_error_set(err, NK_E_KERNEL, "opening the rtnetlink query socket: %s", strerror(-r));
-		return r;
-	}
 	r = nk_executor_new(&xo, &m->executor, err);
 	if (r < 0)
 		return r;
@@ -230,8 +224,9 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 	r = nk_reconcile_new(&ro, &m->reconcile);
 	if (r < 0)
 		return r;
-	nk_rtnl_netns(m->queries, &dev, &ino);
-	m->netns_ino = (uint32_t)ino;
+	if (stat("/proc/thread-self/ns/net", &st) < 0)
+		return -errno;
+	m->netns_ino = (uint32_t)st.st_ino;
 	return open_mounts(m);
 }
 
@@ -464,7 +459,6 @@ struct nk_manager *nk_manager_free(struct nk_manager *m)
 	nk_reconcile_free(m->reconcile);
 	nk_watch_close(m->watch);
 	nk_monitor_close(m->monitor);
-	nk_rtnl_close(m->queries);
 	nk_cache_free(m->cache);
 	nk_events_free(m->events);
 	nk_store_close(m->store);

@@ -82,7 +82,6 @@ struct nk_manager {
 	struct nk_store *store;
 	struct nk_cache *cache;
 	struct nk_monitor *monitor;
-	struct nk_rtnl *queries;     /* for what a request has to ask the kernel: never a dump */
 	struct nk_watch *watch;      /* NULL: chains are read from time to time */
 	char watch_why[200];         /* why there is no watcher */
 	struct nk_culprit watch_gone; /* who took it away; `what` is 0: nobody did */
@@ -141,6 +140,8 @@ void nk_manager_watch_told(const struct nk_watch_event *e, void *arg);
 void nk_manager_on_monitor(int fd, short what, void *arg);
 void nk_manager_on_mounts(int fd, short what, void *arg);
 void nk_manager_on_executor(int fd, short what, void *arg);
+/* Take in what the kernel has told until now. */
+void nk_manager_take_events(struct nk_manager *m);
 /* For reconcile: who changed a device? arg is the manager. */
 int nk_manager_changed_by(const char *device, uint64_t since_us, struct nk_culprit *ret, void *arg);
 /* Read of the device, if it is there, what no event tells, soon. */

@@ -130,6 +130,11 @@ static bool drain_monitor(struct nk_manager *m, unsigned max)
 	return r == 1;
 }
 
+void nk_manager_take_events(struct nk_manager *m)
+{
+	drain_monitor(m, 0);
+}
+
 void nk_manager_on_monitor(int fd, short what, void *arg)
 {
 	struct nk_manager *m = arg;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The search for the owners of links while the kernel makes it wait: what goes on meanwhile, and what it does to a link to be looked at."""
+"""What goes on while nobody gets RTNL: changes are accepted, and the search for the owners of links waits; what it does to a link to be
+looked at."""
 import contextlib
 import ctypes
 import fcntl
@@ -13,7 +14,7 @@ import subprocess
 import threading
 
 import pytest
-from tools import VERDICT, Rpc, attach_link, chain, foreign, main_pid, pair, program, run, until
+from tools import VERDICT, Rpc, RpcError, attach_link, chain, foreign, main_pid, pair, program, run, until
 
 THEIRS = "/sys/fs/bpf/theirs"
 PEER, NETKIT_PEER = "netkit/peer", 55  # enum bpf_attach_type
@@ -77,6 +78,22 @@ def executor_waits():
 
 def ask(connection, number, method, params=None):
     return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params or {}}).encode() + b"\n"
+
+
+def test_a_new_device_is_accepted_meanwhile(rpc, netns):
+    """Whether its name is free is known without asking the kernel."""
+    netns("web-1")
+    run("ip", "link", "add", "theirs0", "type", "dummy")
+    try:
+        with held_rtnl():
+            rpc.call("state.apply", {"document": {"devices": [pair()]}})
+            with pytest.raises(RpcError) as e:
+                rpc.call("device.set", {"device": pair("theirs0")})
+            assert e.value.pointers == ["/device/name"] and "did not make" in str(e.value)
+            assert rpc.call("device.get", {"name": "web-1"})["condition"]["state"] == "Pending"
+        rpc.converge([pair()])
+    finally:
+        run("ip", "link", "del", "theirs0")
 
 
 def test_the_loop_goes_on_and_no_link_is_lost(web, theirs):
