@@ -25,6 +25,11 @@ struct nk_event_fields nk_object_event(const struct nk_object *o)
 
 void nk_object_wait_netns(struct nk_reconcile *r, struct nk_object *o, bool wait)
 {
+	if (wait)
+		o->futile = 0;
+	/* The executor may have looked before it came. */
+	if (wait && r->netns_appeared)
+		nk_work_now(r->work, o);
 	if (o->wait_netns == wait)
 		return;
 	o->wait_netns = wait;

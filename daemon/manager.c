@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/netns_watch.h"
 #include "daemon/kernel/passed.h"
 #include "daemon/object.h"
 
@@ -227,6 +228,7 @@ static int open_kernel_side(struct nk_manager *m, struct nk_error *err)
 	if (stat("/proc/thread-self/ns/net", &st) < 0)
 		return -errno;
 	m->netns_ino = (uint32_t)st.st_ino;
+	m->netns_fd = nk_netns_watch_open();
 	return open_mounts(m);
 }
 
@@ -296,6 +298,8 @@ static int open_events(struct nk_manager *m)
 		r = add_event(m, &m->on_executor, nk_executor_fd(m->executor), EV_READ | EV_PERSIST, nk_manager_on_executor);
 	if (r == 0)
 		r = add_event(m, &m->on_mounts, m->mounts_fd, EV_READ | EV_PERSIST, nk_manager_on_mounts);
+	if (r == 0 && m->netns_fd >= 0)
+		r = add_event(m, &m->on_netns, m->netns_fd, EV_READ | EV_PERSIST, nk_manager_on_netns);
 	if (r == 0)
 		r = add_event(m, &m->on_run, -1, 0, on_run);
 	if (r == 0)
@@ -377,7 +381,7 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 	if (!m)
 		return -ENOMEM;
 	m->settings_path = settings_path;
-	m->mounts_fd = m->mountinfo_fd = m->listen_fd = m->pins_fd = -1;
+	m->mounts_fd = m->mountinfo_fd = m->netns_fd = m->listen_fd = m->pins_fd = -1;
 	m->collect = true;
 	m->started_us = nk_now_us();
 	TAILQ_INIT(&m->pending);
@@ -446,7 +450,7 @@ static void free_event(struct event *e)
 
 struct nk_manager *nk_manager_free(struct nk_manager *m)
 {
-	struct event *events[] = { m->on_monitor, m->on_watch, m->on_executor, m->on_run, m->on_mounts,
+	struct event *events[] = { m->on_monitor, m->on_watch, m->on_executor, m->on_run, m->on_mounts, m->on_netns,
 				   m->on_poll, m->on_pins, m->on_pins_late, m->on_watchdog, m->on_signal[0], m->on_signal[1], m->on_signal[2] };
 
 	if (m->executor)
@@ -467,6 +471,8 @@ struct nk_manager *nk_manager_free(struct nk_manager *m)
 		close(m->mounts_fd);
 	if (m->mountinfo_fd >= 0)
 		close(m->mountinfo_fd);
+	if (m->netns_fd >= 0)
+		close(m->netns_fd);
 	if (m->pins_fd >= 0)
 		close(m->pins_fd);
 	if (m->base)

@@ -95,13 +95,14 @@ struct nk_manager {
 	struct nk_server *server;
 	struct nk_rpc *rpc;
 
-	struct event *on_monitor, *on_watch, *on_executor, *on_run, *on_mounts, *on_poll, *on_watchdog;
+	struct event *on_monitor, *on_watch, *on_executor, *on_run, *on_mounts, *on_netns, *on_poll, *on_watchdog;
 	struct event *on_pins, *on_pins_late;
 	struct event *on_signal[3];
 	int pins_fd;                 /* tells of pins that come and go; -1: nothing does */
 	uint64_t pins_told_us;       /* monotonic: since when it waits to be read; 0: it doesn't */
 	int mounts_fd;               /* an epoll descriptor on /proc/self/mountinfo: the table of mounts changed */
 	int mountinfo_fd;
+	int netns_fd;                /* tells of names under /run/netns; -1: only mounts do */
 	int listen_fd, kept_pins;    /* what systemd passed: the socket, and the directory of pins of the netkitd before; -1, 0: nothing */
 	struct nk_inode pins_seen;   /* that directory's path as it was looked at last */
 	struct nk_inode pins_followed; /* the one where they are */
@@ -139,6 +140,7 @@ struct nk_cache_handlers nk_manager_cache_handlers(struct nk_manager *m);
 void nk_manager_watch_told(const struct nk_watch_event *e, void *arg);
 void nk_manager_on_monitor(int fd, short what, void *arg);
 void nk_manager_on_mounts(int fd, short what, void *arg);
+void nk_manager_on_netns(int fd, short what, void *arg);
 void nk_manager_on_executor(int fd, short what, void *arg);
 /* Take in what the kernel has told until now. */
 void nk_manager_take_events(struct nk_manager *m);

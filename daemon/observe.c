@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 
 #include "daemon/kernel/netns.h"
+#include "daemon/kernel/netns_watch.h"
 #include "daemon/manager.h"
 #include "daemon/object.h"
 
@@ -214,8 +215,19 @@ void nk_manager_on_mounts(int fd, short what, void *arg)
 	(void)what;
 	while (epoll_wait(fd, &ev, 1, 0) > 0)
 		;
-	nk_reconcile_netns_appeared(m->reconcile);
+	/* Another directory may stand at the path now. */
+	nk_manager_on_netns(m->netns_fd, 0, m);
 	nk_manager_check_pins(m);
+}
+
+void nk_manager_on_netns(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)what;
+	if (fd >= 0)
+		nk_netns_watch_read(fd);
+	nk_reconcile_netns_appeared(m->reconcile);
 }
 
 /* ---- the executor's results ---- */

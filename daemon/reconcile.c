@@ -213,6 +213,7 @@ static void one_appeared(struct nk_object *o, void *arg)
 
 void nk_reconcile_netns_appeared(struct nk_reconcile *r)
 {
+	r->netns_appeared = r->job_running;
 	if (r->n_wait_netns)
 		nk_objects_each(r->devices, one_appeared, r);
 }
@@ -632,6 +633,7 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 		else
 			device_failed(r, o, op, f);
 	}
+	r->netns_appeared = false;
 	nk_reconcile_programs_done(r, res);
 	r->o.wanted(r->o.arg);
 }

@@ -56,7 +56,7 @@ uint64_t nk_reconcile_right_since_us(const struct nk_reconcile *r, const char *o
 void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_culprit *who);
 /* The pin of a program (NULL: of any) came or went at told_us (monotonic), by whomever. */
 void nk_reconcile_pin_changed(struct nk_reconcile *r, const char *program, uint64_t told_us);
-/* The set of mounts changed: devices that wait for a namespace may try again. */
+/* Mounts changed, or a name came under /run/netns: devices that wait for a namespace may try again. */
 void nk_reconcile_netns_appeared(struct nk_reconcile *r);
 /* Try everything again now (reload). */
 void nk_reconcile_retry_all(struct nk_reconcile *r);

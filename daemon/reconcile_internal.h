@@ -22,6 +22,7 @@ struct nk_reconcile {
 	bool snapshot_is_fresh; /* nothing was done on it yet */
 	bool job_is_fresh;      /* the plan that runs is the first on its snapshot */
 	int resync_error;       /* of the snapshot that failed last, negative errno; 0: none since one succeeded */
+	bool netns_appeared; /* since the plan that runs was handed over */
 	uint64_t revision, attempted, converged;
 	uint64_t repairs, resyncs, kernel_errors;
 };
@@ -55,7 +56,7 @@ void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *
 
 /* What every event about it says. */
 struct nk_event_fields nk_object_event(const struct nk_object *o);
-/* Whether it is tried again when a mount appears. */
+/* Whether it is tried again when a namespace appears. */
 void nk_object_wait_netns(struct nk_reconcile *r, struct nk_object *o, bool wait);
 void nk_object_pending(struct nk_reconcile *r, struct nk_object *o, const char *reason, const char *message);
 /* error: positive errno or 0. Told once, not at every try. */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whatever somebody else breaks is put back, in both namespaces, by itself, and told."""
+import contextlib
 import json
 import os
 import re
@@ -255,6 +256,10 @@ def test_ends_with_many_other_names(rpc, netns, names):
     assert link("web-1") is None
 
 
+def condition(rpc):
+    return rpc.call("device.get", {"name": "web-1"})["condition"]
+
+
 def test_a_namespace_that_dies_releases_its_device(rpc, netns):
     netns("web-1")
     rpc.converge([pair()])
@@ -267,7 +272,7 @@ def test_a_namespace_that_dies_releases_its_device(rpc, netns):
     assert "drift" not in kinds, "an owner that went is no drift"
 
     def state():
-        return rpc.call("device.get", {"name": "web-1"})["condition"]["state"]
+        return condition(rpc)["state"]
     until(lambda: state() == "Released", "the condition Released")
     assert rpc.call("daemon.status")["health"] == "ok", "an owner that went is no fault"
     # Nor does another definition make one of it, or another daemon. Each tells of it once, whatever is mounted then.
@@ -283,6 +288,56 @@ def test_a_namespace_that_dies_releases_its_device(rpc, netns):
     netns("web-1")
     until(lambda: state() == "Ready", "the device in the new namespace")
     assert ping("10.0.0.2")
+
+
+@contextlib.contextmanager
+def linked(name):
+    """A process's namespace under this name, as it is done where no mount is wanted."""
+    p = subprocess.Popen(["unshare", "-n", "sleep", "9999"])
+    try:
+        until(lambda: os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the namespace")
+        os.symlink(f"/proc/{p.pid}/ns/net", f"/run/netns/{name}")
+        yield
+    finally:
+        if os.path.lexists(f"/run/netns/{name}"):
+            os.unlink(f"/run/netns/{name}")
+        p.kill()
+        p.wait()
+
+
+def test_a_namespace_that_comes_back_as_a_link(rpc, netns):
+    netns("web-1")
+    rpc.converge([pair()])
+    run("ip", "netns", "del", "web-1")
+    until(lambda: condition(rpc)["state"] == "Released", "the condition Released")
+    with linked("web-1"):
+        until(lambda: condition(rpc)["state"] == "Ready", "the device in the new namespace")
+        assert ping("10.0.0.2")
+
+
+def test_a_namespace_that_comes_with_its_directory(rpc):
+    """A file's device waits; that others come does not count against it."""
+    path = "/etc/netkitd/state.d/10-web.json"
+    run("umount", "/run/netns", check=False)
+    if os.path.exists("/run/netns"):
+        os.rmdir("/run/netns")
+    try:
+        with open(path, "w") as f:
+            json.dump({"devices": [pair()]}, f)
+        run("systemctl", "reload", "netkitd")
+        assert condition(rpc)["reason"] == "NetnsMissing"
+        os.mkdir("/run/netns")
+        for i in range(8):
+            tries = rpc.call("daemon.status")["counts"]["kernel_errors"]
+            open(f"/run/netns/other{i}", "x").close()
+            until(lambda: rpc.call("daemon.status")["counts"]["kernel_errors"] > tries, "the next try")
+            os.unlink(f"/run/netns/other{i}")
+        assert condition(rpc)["reason"] == "NetnsMissing"
+        with linked("web-1"):
+            until(lambda: condition(rpc)["state"] == "Ready", "the device")
+    finally:
+        os.unlink(path)
+        run("systemctl", "reload", "netkitd")
 
 
 def test_nothing_happens_when_nothing_happens(web):
