@@ -152,7 +152,7 @@ struct {
 	__type(value, struct nk_culprit);
 } suspects SEC(".maps");
 
-/* Who removed a pin, by its name. Apart from them, since the daemon looks later: inotify's word of it waits for the release of links. */
+/* Who removed a pin, or a directory of them, by its name. Apart from them, since the daemon looks later: inotify's word of it waits for the release of links. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 256);
@@ -510,6 +510,18 @@ int BPF_PROG(unlink_entry, void *idmap, struct inode *dir, struct dentry *dentry
 	suspect_number(0, NK_SUSPECT_BY_LINK, (__u64)BPF_CORE_READ(dentry, d_inode, i_private), &c);
 	if (!is_own())
 		note_unpinned(dir, dentry, &c);
+	return 0;
+}
+
+SEC("fentry/vfs_rmdir")
+int BPF_PROG(rmdir_entry, void *idmap, struct inode *dir, struct dentry *dentry)
+{
+	struct nk_culprit c;
+
+	if (BPF_CORE_READ(dir, i_sb, s_magic) != BPF_FS_MAGIC || is_own())
+		return 0;
+	describe_current(&c, NK_WATCH_PIN_REMOVED);
+	note_unpinned(dir, dentry, &c);
 	return 0;
 }
 

@@ -106,6 +106,7 @@ struct nk_manager {
 	int listen_fd, kept_pins;    /* what systemd passed: the socket, and the directory of pins of the netkitd before; -1, 0: nothing */
 	struct nk_inode pins_seen;   /* that directory's path as it was looked at last */
 	struct nk_inode pins_followed; /* the one where they are */
+	ino_t programs_now, programs_before; /* the directory of programs' pins, and the one that it took the place of; 0: none */
 	struct nk_inode pins_kept;   /* the one that systemd keeps for the next start */
 	char *pins_why;              /* why they could not; NULL: they stand at their path. Owned */
 	bool collect;                /* programs may be pinned that nobody names: look when all is done */
@@ -163,6 +164,8 @@ void nk_manager_keep_pins(struct nk_manager *m);
 void nk_manager_check_pins(struct nk_manager *m);
 /* A snapshot is in, during which they did, or could not. */
 void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last);
+/* A directory of pins (its name below the settings' one; empty: that itself) isn't where it was: have it made anew. */
+void nk_manager_pins_removed(struct nk_manager *m, const char *name);
 /* For reconcile: has a program its pin, and who removed it? arg is the manager. */
 bool nk_manager_has_pin(const char *program, uint32_t id, void *arg);
 int nk_manager_unpinned_by(const char *program, struct nk_culprit *ret, void *arg);
@@ -184,6 +187,8 @@ int nk_manager_open_watch(struct nk_manager *m);
 int nk_manager_open_pins(struct nk_manager *m);
 /* The same, anew: they are in another directory. */
 void nk_manager_watch_pins(struct nk_manager *m);
+/* Any pin may have gone: look at all. */
+void nk_manager_inspect_pins(struct nk_manager *m);
 /* Take in what there is to tell of pins, now. */
 void nk_manager_drain_pins(struct nk_manager *m);
 /* The same of the watcher, if there is one. */

@@ -59,6 +59,16 @@ static struct nk_inode look(const struct nk_manager *m)
 	return (struct nk_inode){ st.st_dev, st.st_ino };
 }
 
+/* The number of the directory that programs' pins are in; 0: there is none. */
+static ino_t find_programs(const struct nk_manager *m)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/programs", m->settings.bpffs);
+	return stat(path, &st) < 0 ? 0 : st.st_ino;
+}
+
 /* Have systemd keep the directory instead of the one it had. Without systemd nothing happens. */
 static void give_away(struct nk_manager *m, int directory)
 {
@@ -81,6 +91,7 @@ void nk_manager_keep_pins(struct nk_manager *m)
 		close(m->kept_pins);
 	m->kept_pins = 0;
 	give_away(m, nk_executor_pins(m->executor));
+	m->programs_now = find_programs(m);
 	m->pins_seen = look(m);
 }
 
@@ -102,9 +113,29 @@ void nk_manager_check_pins(struct nk_manager *m)
 	nk_reconcile_resync(m->reconcile, why, known ? &who : NULL);
 }
 
+void nk_manager_pins_removed(struct nk_manager *m, const char *name)
+{
+	char why[500], by[200] = " or moved away";
+	struct nk_culprit who;
+	bool known = m->watch && nk_watch_unpinner(m->watch, m->pins_followed.ino, name, &who) == 0;
+
+	if (known)
+		nk_culprit_text(&who, true, stpcpy(by, " by "), sizeof(by) - 4);
+	snprintf(why, sizeof(why), "%s%s%s was removed%s; it is made anew", m->settings.bpffs, *name ? "/" : "", name, by);
+	nk_reconcile_resync(m->reconcile, why, known ? &who : NULL);
+}
+
+/* They stand in other directories than before. */
+static void begin_anew(struct nk_manager *m)
+{
+	m->programs_before = m->programs_now;
+	m->programs_now = find_programs(m);
+	nk_manager_watch_pins(m);
+	nk_manager_inspect_pins(m);
+}
+
 void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last)
 {
-	struct nk_inode before = m->pins_followed;
 	int directory;
 
 	if (last->pins_why && (!m->pins_why || strcmp(m->pins_why, last->pins_why) != 0)) {
@@ -121,8 +152,8 @@ void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last)
 		return;
 	}
 	m->pins_seen = m->pins_followed = (struct nk_inode){ last->pins_dev, last->pins_ino };
-	if (!same(before, m->pins_followed))
-		nk_manager_watch_pins(m);
+	if (last->pins_moved)
+		begin_anew(m);
 	/* Mounts may have changed again meanwhile. */
 	nk_manager_check_pins(m);
 	directory = open(m->settings.bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -149,13 +180,15 @@ bool nk_manager_has_pin(const char *program, uint32_t id, void *arg)
 int nk_manager_unpinned_by(const char *program, struct nk_culprit *ret, void *arg)
 {
 	const struct nk_manager *m = arg;
-	char pin[NK_PIN_NAME_MAX], path[PATH_MAX];
-	struct stat st;
+	char pin[NK_PIN_NAME_MAX];
 
-	snprintf(path, sizeof(path), "%s/programs", m->settings.bpffs);
-	if (!m->watch || stat(path, &st) < 0)
+	if (!m->watch)
 		return -ENOENT;
-	return nk_watch_unpinner(m->watch, st.st_ino, nk_pin_encode(program, pin), ret);
+	nk_pin_encode(program, pin);
+	/* If the directory went with it. */
+	if (nk_watch_unpinner(m->watch, m->programs_now, pin, ret) == 0)
+		return 0;
+	return nk_watch_unpinner(m->watch, m->programs_before, pin, ret);
 }
 
 /* ---- orphans ---- */

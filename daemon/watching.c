@@ -130,19 +130,33 @@ static void on_poll(int fd, short what, void *arg)
  * a chain that is read too early has the link still, or lacks it and nobody knows why. */
 static const struct timeval release_time = { .tv_usec = 200000 };
 
-static void pin_changed(bool is_program, const char *name, void *arg)
+void nk_manager_inspect_pins(struct nk_manager *m)
+{
+	nk_reconcile_pin_changed(m->reconcile, NULL, m->pins_told_us ?: nk_now_us());
+	nk_manager_inspect_all(m);
+}
+
+static void pin_changed(enum nk_pin_what what, const char *name, void *arg)
 {
 	struct nk_manager *m = arg;
 
-	if (is_program || !name)
+	switch (what) {
+	case NK_PIN_LINK:
+		/* What our own plan removes is none of these: its objects are at work, or are no more. */
+		if (nk_reconcile_right_since_us(m->reconcile, name))
+			nk_manager_inspect(m, name);
+		break;
+	case NK_PIN_PROGRAM:
 		nk_reconcile_pin_changed(m->reconcile, name, m->pins_told_us ?: nk_now_us());
-	if (is_program)
-		return;
-	if (!name)
-		nk_manager_inspect_all(m);
-	/* What our own plan removes is none of these: its objects are at work, or are no more. */
-	else if (nk_reconcile_right_since_us(m->reconcile, name))
-		nk_manager_inspect(m, name);
+		break;
+	case NK_PIN_DIRECTORY:
+		nk_manager_pins_removed(m, name);
+		break;
+	case NK_PIN_ANY:
+		nk_manager_inspect_pins(m);
+		nk_reconcile_resync(m->reconcile, "pins were removed faster than that could be told", NULL);
+		break;
+	}
 }
 
 void nk_manager_drain_pins(struct nk_manager *m)
@@ -184,6 +198,9 @@ void nk_manager_watch_pins(struct nk_manager *m)
 	if (m->pins_fd >= 0)
 		close(m->pins_fd);
 	m->pins_fd = nk_pin_watch_open(m->settings.bpffs);
+	/* They went again before they could be watched. */
+	if (m->pins_fd == -ENOENT)
+		nk_manager_pins_removed(m, "");
 	if (m->pins_fd >= 0)
 		m->on_pins = event_new(m->base, m->pins_fd, EV_READ | EV_PERSIST, on_pins, m);
 	if (m->on_pins)

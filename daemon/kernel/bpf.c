@@ -136,10 +136,11 @@ static void use(struct nk_bpf *b, const struct nk_bpffs *fs)
 static int open_directories(struct nk_bpf *b, int kept, struct nk_error *err)
 {
 	struct nk_bpffs old = { -1, -1, -1, -1 }, fs = { -1, -1, -1, -1 };
-	bool known = kept > 0 && !nk_bpffs_open_kept(kept, &old);
-	int r = nk_bpffs_open(b->dir, known, &fs, err);
+	int before = kept > 0 ? nk_bpffs_open_kept(kept, &old) : -EINVAL;
+	/* -ENOENT: it was removed, and what it held with it. */
+	int r = nk_bpffs_open(b->dir, !before || before == -ENOENT, &fs, err);
 
-	if (!r && known && !nk_bpffs_same(old.root, fs.root))
+	if (!r && !before && !nk_bpffs_same(old.root, fs.root))
 		r = nk_bpffs_move(&old, &fs, err);
 	nk_bpffs_close(&old);
 	if (r < 0) {
@@ -178,13 +179,23 @@ int nk_bpf_open(const char *dir, int kept, const struct nk_object_dirs *objects,
 	return 0;
 }
 
+/* Does a directory that we hold stand at this path? */
+static bool stands(int fd, int at, const char *path)
+{
+	_close_ int seen = openat(at, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return seen >= 0 && nk_bpffs_same(seen, fd);
+}
+
 int nk_bpf_follow(struct nk_bpf *b, struct nk_error *err)
 {
-	_close_ int seen = open(b->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
 
-	if (seen >= 0 && nk_bpffs_same(seen, b->root))
+	if (stands(b->root, AT_FDCWD, b->dir) && stands(b->programs, b->root, "programs") && stands(b->links, b->root, "links") &&
+	    faccessat(b->root, "passed", F_OK, 0) == 0)
 		return 0;
-	return open_directories(b, b->root, err);
+	r = open_directories(b, b->root, err);
+	return r < 0 ? r : 1;
 }
 
 int nk_bpf_root(const struct nk_bpf *b)

@@ -30,7 +30,8 @@ struct nk_bpf *nk_bpf_close(struct nk_bpf *b);
 
 /*
  * Is what is seen at the directory's path still the one that holds the pins? If not (its bpffs was unmounted, or another one was mounted
- * over it), bring them there, so that the next netkitd finds them. -errno with err: they stay where they are, and work.
+ * over it), bring them there, so that the next netkitd finds them; directories that somebody removed are made anew, and empty.
+ * 0: nothing was to be done. 1: directories are others than before. -errno with err: they stay where they are, and work.
  */
 int nk_bpf_follow(struct nk_bpf *b, struct nk_error *err);
 /* A descriptor of the directory that holds the pins: borrowed. */
@@ -90,7 +91,7 @@ int nk_bpf_detach(struct nk_bpf *b, const char *device, enum nk_hook hook, const
 bool nk_bpf_has_links(const struct nk_bpf *b, const char *device);
 /*
  * Pin again what somebody unpinned: links of the device that are still attached since another process holds them, and a program that is
- * loaded. 0 or the first -errno.
+ * loaded, with what it was made of. 0 or the first -errno.
  */
 int nk_bpf_repin_links(struct nk_bpf *b, const char *device);
 int nk_bpf_repin_program(struct nk_bpf *b, const char *program);

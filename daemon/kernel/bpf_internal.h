@@ -14,7 +14,8 @@
 /* A program of the document, loaded. */
 struct nk_bpf_loaded {
 	struct nk_program_state state;
-	int fd; /* owned */
+	int fd;     /* owned */
+	int origin; /* the map that holds what it was made of: owned; -1: there is none */
 };
 
 struct nk_bpf {

@@ -35,22 +35,35 @@ const struct nk_bpf_loaded *nk_bpf_find_loaded(const struct nk_bpf *b, const cha
 	return find_loaded(b, name);
 }
 
+static void close_loaded(struct nk_bpf_loaded *l)
+{
+	close(l->fd);
+	nk_cleanup_close(&l->origin);
+}
+
 void nk_bpf_close_loaded(struct nk_bpf *b)
 {
 	for (size_t i = 0; i < b->n_loaded; i++)
-		close(b->loaded[i].fd);
+		close_loaded(&b->loaded[i]);
 	free(b->loaded);
 	b->loaded = NULL;
 	b->n_loaded = 0;
 }
 
-/* Keep a program's descriptor under its name; takes fd on success. */
+static char *origin_name(const char *program, char *buf)
+{
+	strcat(nk_pin_encode(program, buf), ORIGIN);
+	return buf;
+}
+
+/* Keep a program's descriptor under its name, and that of its origin as it is pinned; takes fd on success. */
 static int keep_loaded(struct nk_bpf *b, const struct nk_program_state *state, int fd)
 {
 	struct nk_bpf_loaded *l = find_loaded(b, state->name);
+	char pin[NK_PIN_NAME_MAX];
 
 	if (l) {
-		close(l->fd);
+		close_loaded(l);
 	} else {
 		struct nk_bpf_loaded *larger = reallocarray(b->loaded, b->n_loaded + 1, sizeof(*larger));
 
@@ -60,13 +73,8 @@ static int keep_loaded(struct nk_bpf *b, const struct nk_program_state *state, i
 		l = &larger[b->n_loaded++];
 	}
 	*l = (struct nk_bpf_loaded){ .state = *state, .fd = fd };
+	l->origin = nk_bpf_pin_get(b->programs, origin_name(state->name, pin));
 	return 0;
-}
-
-static char *origin_name(const char *program, char *buf)
-{
-	strcat(nk_pin_encode(program, buf), ORIGIN);
-	return buf;
 }
 
 /* The version of a program that has its name until now. */
@@ -270,10 +278,14 @@ int nk_bpf_repin_program(struct nk_bpf *b, const char *program)
 {
 	const struct nk_bpf_loaded *l = find_loaded(b, program);
 	char pin[NK_PIN_NAME_MAX];
+	int r = 0;
 
-	if (!l || is_pinned(b, program, l->state.id))
-		return 0;
-	return nk_bpf_pin_over(l->fd, b->programs, nk_pin_encode(program, pin));
+	if (l && !is_pinned(b, program, l->state.id))
+		r = nk_bpf_pin_over(l->fd, b->programs, nk_pin_encode(program, pin));
+	/* Who removes the directory removes this as well. */
+	if (l && !r && l->origin >= 0 && faccessat(b->programs, origin_name(program, pin), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		nk_bpf_pin_over(l->origin, b->programs, pin);
+	return r;
 }
 
 int nk_bpf_unload(struct nk_bpf *b, const char *program)
@@ -282,7 +294,7 @@ int nk_bpf_unload(struct nk_bpf *b, const char *program)
 	char pin[NK_PIN_NAME_MAX];
 
 	if (l) {
-		close(l->fd);
+		close_loaded(l);
 		*l = b->loaded[--b->n_loaded];
 	}
 	if (unlinkat(b->programs, nk_pin_encode(program, pin), 0) < 0 && errno != ENOENT)

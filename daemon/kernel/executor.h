@@ -76,6 +76,7 @@ struct nk_result {
 	int error;               /* SNAPSHOT: negative errno when it failed as a whole */
 	dev_t pins_dev;          /* SNAPSHOT, the last part: the directory that holds the pins by now */
 	ino_t pins_ino;
+	bool pins_moved;         /* SNAPSHOT, the last part: the directories are others than before */
 	char *pins_why;          /* owned: why that is not the one at its path; NULL: it is */
 	bool cancelled;
 	struct nk_plan plan;     /* PLAN: given back, for its names */

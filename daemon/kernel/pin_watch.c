@@ -15,11 +15,15 @@
 
 int nk_pin_watch_open(const char *dir)
 {
-	/* A removed link shows in its chain when it is put back; of a program the pin is all there is to see. */
+	/*
+	 * A removed link shows in its chain when it is put back; of a program the pin is all there is to see. The executor holds the
+	 * directories, and of one that is held no word comes that it is gone itself: that comes from above.
+	 */
 	static const struct {
 		const char *name;
 		uint32_t events;
 	} below[] = {
+		{ ".", IN_DELETE | IN_MOVED_FROM | IN_MOVE_SELF },
 		{ "links", IN_DELETE | IN_MOVED_FROM },
 		{ "programs", IN_DELETE | IN_MOVED_FROM | IN_CREATE | IN_MOVED_TO },
 	};
@@ -38,20 +42,29 @@ int nk_pin_watch_open(const char *dir)
 	return nk_take_fd(&fd);
 }
 
+static bool is_directory(const char *name)
+{
+	return !strcmp(name, "links") || !strcmp(name, "programs") || !strcmp(name, "passed");
+}
+
 static void tell(const struct inotify_event *e, nk_pin_watch_fn fn, void *arg)
 {
 	char device[NK_IFNAMSIZ], attachment[NK_NAME_MAX], program[NK_NAME_MAX];
 	enum nk_hook hook;
 
 	if (e->mask & IN_Q_OVERFLOW)
-		fn(false, NULL, arg);
+		fn(NK_PIN_ANY, NULL, arg);
+	else if (e->mask & IN_MOVE_SELF)
+		fn(NK_PIN_DIRECTORY, "", arg);
 	else if (!e->len)
 		return;
+	else if (e->mask & IN_ISDIR && is_directory(e->name))
+		fn(NK_PIN_DIRECTORY, e->name, arg);
 	/* What is there while a pin is exchanged has a name that neither takes. */
 	else if (nk_pin_link_parse(e->name, device, &hook, attachment) == 0)
-		fn(false, device, arg);
+		fn(NK_PIN_LINK, device, arg);
 	else if (nk_pin_decode(e->name, program, sizeof(program)) == 0)
-		fn(true, program, arg);
+		fn(NK_PIN_PROGRAM, program, arg);
 }
 
 void nk_pin_watch_read(int fd, nk_pin_watch_fn fn, void *arg)

@@ -354,8 +354,10 @@ static void follow_pins(struct nk_worker *w, struct nk_result *last)
 {
 	struct nk_error why = {};
 	struct stat st;
+	int r = nk_bpf_follow(w->bpf, &why);
 
-	if (nk_bpf_follow(w->bpf, &why) < 0)
+	last->pins_moved = r > 0;
+	if (r < 0)
 		last->pins_why = strdup(why.message ? why.message : "no memory");
 	nk_error_clear(&why);
 	if (!fstat(nk_bpf_root(w->bpf), &st)) {

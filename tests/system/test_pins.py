@@ -161,6 +161,40 @@ def test_killed_while_pins_move(web):
         assert "%fresh" not in pinned("links") + pinned("programs")
 
 
+def programs_held():
+    return [[prog for prog, _ in c] for c in held()[1:]]
+
+
+@pytest.mark.parametrize("what", ["links", "programs", ""], ids=["links", "programs", "all"])
+def test_a_directory_is_removed(web, what):
+    """What was pinned there is pinned anew: links that went with their pins are attached again, programs stay the same."""
+    before, programs, names, began = held(), programs_held(), [pinned("links"), pinned("programs")], journal_now()
+    p = subprocess.Popen(["rm", "-rf", f"{PINS}/{what}"])
+    assert p.wait() == 0
+    until(lambda: [pinned("links"), pinned("programs")] == names, "the pins")
+    until(in_place, "the links that they hold")
+    assert programs_held() == programs and (what != "programs" or held() == before)
+    told = journal("NETKITD_EVENT=resync", after=began)
+    assert told and all(e.get("NETKITD_CULPRIT_PID") == str(p.pid) and f"removed by rm (pid {p.pid}" in e["MESSAGE"] for e in told), told
+    assert web.call("state.wait", {"timeout_ms": 1000 * PATIENCE})["converged"]
+    until(lambda: journal("NETKITD_EVENT=repaired", after=began), "the repair to be told")
+    before = held()
+    kill()
+    assert held() == before and in_place() and [pinned("links"), pinned("programs")] == names
+    # It is watched like the one before it.
+    os.unlink(f"{PINS}/programs/next1")
+    until(lambda: "next1" in pinned("programs"), "the pin")
+
+
+def test_the_directory_is_moved(web):
+    before, names = held(), [pinned("links"), pinned("programs")]
+    os.rename(PINS, PINS + "-elsewhere")
+    until(lambda: [pinned("links"), pinned("programs")] == names, "the pins")
+    assert held() == before and in_place()
+    run("find", PINS + "-elsewhere", "-depth", "-delete")
+    assert held() == before and in_place()
+
+
 @pytest.mark.parametrize("what", ["gone", "another", "hidden"])
 def test_mounts_change_while_it_is_stopped(web, what):
     before = held()
