@@ -198,9 +198,11 @@ int nk_watch_fd(const struct nk_watch *w)
 
 void nk_watch_read(struct nk_watch *w)
 {
-	uint64_t lost = __atomic_load_n(&w->skel->bss->lost, __ATOMIC_RELAXED);
+	uint64_t lost;
 
 	ring_buffer__consume(w->ring);
+	/* What is lost after this is lost while others wait to be told, so that there is a next time. */
+	lost = __atomic_load_n(&w->skel->bss->lost, __ATOMIC_RELAXED);
 	if (lost != w->lost) {
 		struct nk_watch_event e = { 0 };
 
