@@ -231,6 +231,12 @@ static __always_inline int may_change(struct net *net)
 	return ns == BPF_CORE_READ(net, user_ns) || BPF_CORE_READ(ns, level) == 0;
 }
 
+/* May a device in this namespace be ours? */
+static __always_inline int is_inhabited(__u32 netns)
+{
+	return netns == own_netns || all_inhabited || bpf_map_lookup_elem(&inhabited, &netns);
+}
+
 /* ---- rtnetlink ---- */
 
 /* What is read of a request. */
@@ -409,7 +415,8 @@ int BPF_PROG(rtnetlink_exit, struct sk_buff *skb, struct nlmsghdr *h, void *exta
 	}
 	keep_request(netns, &r);
 	/* One that was made just now is nobody's yet. */
-	if (what != NK_WATCH_DEVICE_SET || BPF_CORE_READ(h, nlmsg_flags) & NLM_F_EXCL || !r.silent || !(r.ifindex || r.named))
+	if (what != NK_WATCH_DEVICE_SET || BPF_CORE_READ(h, nlmsg_flags) & NLM_F_EXCL || !r.silent || !(r.ifindex || r.named) ||
+	    !is_inhabited(netns))
 		return 0;
 	record = reserve();
 	if (!record)

@@ -31,6 +31,19 @@ __u64 lost = 0;
 /* The daemon takes the watcher down itself. */
 __u32 closing = 0;
 
+/* Namespaces with a peer of ours, by inode number, and how many. Requests elsewhere are none of the daemon's business, and anybody makes
+ * namespaces to ask in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} inhabited SEC(".maps");
+
+/* There are more than that: all count. */
+__u32 all_inhabited = 0;
+
 /* Ids of the links of these programs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

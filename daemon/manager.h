@@ -89,6 +89,7 @@ struct nk_manager {
 	uint32_t netns_ino;          /* of the daemon's network namespace, as the watcher names it */
 	const struct nlmsghdr *event; /* the one that is being taken in, or NULL; borrowed */
 	int32_t event_nsid;          /* where it comes from */
+	uint64_t drained_us;         /* monotonic: when all events were read last because of the watcher's word */
 	struct nk_executor *executor;
 	struct nk_reconcile *reconcile;
 	struct nk_events *events;

@@ -99,9 +99,17 @@ static void cache_netns_gone(int32_t nsid, void *arg)
 	nk_reconcile_netns_gone(m->reconcile, nsid);
 }
 
+static void cache_inhabited(uint32_t ino, int by, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	if (m->watch)
+		nk_watch_inhabited(m->watch, ino, by);
+}
+
 struct nk_cache_handlers nk_manager_cache_handlers(struct nk_manager *m)
 {
-	return (struct nk_cache_handlers){ cache_changed, cache_name_free, cache_netns_gone, m };
+	return (struct nk_cache_handlers){ cache_changed, cache_name_free, cache_netns_gone, cache_inhabited, m };
 }
 
 static void feed(const struct nlmsghdr *h, int32_t nsid, void *arg)
@@ -171,8 +179,11 @@ static void link_was_set(struct nk_manager *m, const struct nk_watch_event *e)
 	uint32_t place = e->netns == m->netns_ino ? 0 : e->netns;
 	const struct nk_obs_device *o;
 
-	/* What it did tell is older than what is going to be read. */
-	drain_monitor(m, 0);
+	/* What it did tell is older than what is going to be read. Of many that waited the first has seen to that. */
+	if (e->who.time_ns / 1000 >= m->drained_us) {
+		m->drained_us = nk_now_us();
+		drain_monitor(m, 0);
+	}
 	o = nk_cache_find_end(m->cache, place, e->ifindex, e->name);
 	if (!o)
 		return;

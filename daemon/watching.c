@@ -28,8 +28,10 @@ static int load(struct nk_manager *m)
 		return r;
 	}
 	m->on_watch = event_new(m->base, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, on_watch, m);
-	if (m->on_watch && event_add(m->on_watch, NULL) == 0)
+	if (m->on_watch && event_add(m->on_watch, NULL) == 0) {
+		nk_cache_tell_inhabited(m->cache);
 		return 0;
+	}
 	if (m->on_watch)
 		event_free(m->on_watch);
 	m->on_watch = NULL;

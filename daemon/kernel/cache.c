@@ -320,6 +320,26 @@ const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint
 	return owner ? owner : owner_among(c->interface_list, link_id, ret_ifindex);
 }
 
+void nk_cache_set_place_ino(const struct nk_cache *c, struct dev *dev, uint32_t ino)
+{
+	uint32_t before = dev->place_ino;
+
+	dev->place_ino = ino;
+	if (before == ino || !c->handlers.inhabited)
+		return;
+	if (ino)
+		c->handlers.inhabited(ino, 1, c->handlers.arg);
+	if (before)
+		c->handlers.inhabited(before, -1, c->handlers.arg);
+}
+
+void nk_cache_tell_inhabited(const struct nk_cache *c)
+{
+	for (const struct dev *dev = c->devs; dev; dev = dev->next)
+		if (dev->place_ino)
+			c->handlers.inhabited(dev->place_ino, 1, c->handlers.arg);
+}
+
 void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid, uint32_t ino)
 {
 	struct dev *dev = nk_cache_find(c, owner);
@@ -328,7 +348,7 @@ void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid, uin
 		return;
 	dev->placed = true;
 	dev->place = nsid;
-	dev->place_ino = ino;
+	nk_cache_set_place_ino(c, dev, ino);
 	nk_cache_judge_place(c, dev);
 }
 

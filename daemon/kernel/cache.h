@@ -23,6 +23,8 @@ struct nk_cache_handlers {
 	void (*name_free)(const char *name, void *arg);
 	/* A namespace is gone (RTM_DELNSID): told before its devices are forgotten, and before their RTM_DELLINK. */
 	void (*netns_gone)(int32_t nsid, void *arg);
+	/* So many more (or less) devices have their place in the namespace with this inode number. Or NULL. */
+	void (*inhabited)(uint32_t ino, int by, void *arg);
 	void *arg;
 };
 
@@ -68,6 +70,8 @@ const char *nk_cache_link_owner(const struct nk_cache *c, uint32_t link_id, uint
 /* Which nsid and inode number (0: not known) the document's namespace of this device has, as the executor found: decides peer_in_place.
  * Unknown owner: ignored. */
 void nk_cache_set_place(struct nk_cache *c, const char *owner, int32_t nsid, uint32_t ino);
+/* Call `inhabited` for all that is known: who listens begins anew. */
+void nk_cache_tell_inhabited(const struct nk_cache *c);
 /* The inode number of the namespace with this nsid, if it is the device's; 0: not known. */
 uint32_t nk_cache_place_ino(const struct nk_cache *c, const char *owner, int32_t nsid);
 /* The device that has an end with this ifindex (0: with this name) in the namespace with this inode number (0: the host's). Or NULL. */

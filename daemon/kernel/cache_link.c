@@ -198,6 +198,7 @@ static void free_dev(struct nk_cache *c, struct dev *dev)
 		dev->next->prev = dev->prev;
 	nk_map_remove(&c->owners, &dev->node);
 	c->n_displaced -= !dev->o.peer_in_place;
+	nk_cache_set_place_ino(c, dev, 0);
 	nk_obs_device_clear(&dev->o);
 	free(dev);
 }

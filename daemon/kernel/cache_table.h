@@ -87,6 +87,8 @@ struct nk_cache {
 struct dev *nk_cache_find(const struct nk_cache *c, const char *owner);
 /* Tell that a device changed or is gone, unless a snapshot will do so at its end. */
 void nk_cache_tell(struct nk_cache *c, const char *owner);
+/* Where the document wants its peer; 0: not known, or the host's. */
+void nk_cache_set_place_ino(const struct nk_cache *c, struct dev *dev, uint32_t ino);
 /* Find out again whether the peer is in place. */
 void nk_cache_judge_place(struct nk_cache *c, struct dev *dev);
 

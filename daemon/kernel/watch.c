@@ -20,11 +20,13 @@
 #include "watch.skel.h"
 
 #define LINKS_MAX 64
+#define RECORDS_A_TURN 256
 
 struct nk_watch {
 	struct watch_bpf *skel;
 	struct ring_buffer *ring;
 	uint64_t lost; /* records, as far as told */
+	unsigned n_told; /* in this turn */
 	uint32_t link_id[LINKS_MAX]; /* by place in the skeleton; 0: not attached */
 	nk_watch_fn fn;
 	void *arg;
@@ -85,7 +87,7 @@ static int tell(void *arg, void *data, size_t size)
 	e = (struct nk_watch_event){ .ifindex = r->ifindex, .link_id = r->link_id, .netns = r->netns, .who = r->who };
 	memcpy(e.name, r->name, sizeof(e.name));
 	w->fn(&e, w->arg);
-	return 0;
+	return ++w->n_told < RECORDS_A_TURN ? 0 : -EAGAIN;
 }
 
 /* The last line of libbpf's log says most in one line; a verifier's log has no place in a line of status. */
@@ -200,6 +202,7 @@ void nk_watch_read(struct nk_watch *w)
 {
 	uint64_t lost;
 
+	w->n_told = 0;
 	ring_buffer__consume(w->ring);
 	/* What is lost after this is lost while others wait to be told, so that there is a next time. */
 	lost = __atomic_load_n(&w->skel->bss->lost, __ATOMIC_RELAXED);
@@ -209,6 +212,20 @@ void nk_watch_read(struct nk_watch *w)
 		w->lost = lost;
 		w->fn(&e, w->arg);
 	}
+}
+
+void nk_watch_inhabited(struct nk_watch *w, uint32_t netns, int by)
+{
+	const struct bpf_map *map = w->skel->maps.inhabited;
+	uint32_t n = 0;
+
+	if (bpf_map__lookup_elem(map, &netns, sizeof(netns), &n, sizeof(n), 0) < 0 && by < 0)
+		return;
+	n += (uint32_t)by;
+	if (!n)
+		bpf_map__delete_elem(map, &netns, sizeof(netns), 0);
+	else if (bpf_map__update_elem(map, &netns, sizeof(netns), &n, sizeof(n), BPF_ANY) < 0)
+		w->skel->bss->all_inhabited = 1;
 }
 
 static bool is_recent(const struct nk_culprit *c)

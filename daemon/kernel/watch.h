@@ -32,8 +32,11 @@ struct nk_watch *nk_watch_close(struct nk_watch *w);
 /* The same after a report of NK_WATCH_WATCHER_REMOVED: what was closed behind our back isn't closed again. Not from the callback. */
 struct nk_watch *nk_watch_abandon(struct nk_watch *w);
 int nk_watch_fd(const struct nk_watch *w);
-/* Tell all that waits. */
+/* Tell what waits, but only so much of it that others get their turn: then the descriptor stays readable. */
 void nk_watch_read(struct nk_watch *w);
+/* So many peers more (or less) than before are in the namespace with this inode number. NK_WATCH_DEVICE_SET is told of these namespaces
+ * and of the daemon's. */
+void nk_watch_inhabited(struct nk_watch *w, uint32_t netns, int by);
 
 /*
  * Who asked lately for a change of the link `ifindex`, or of the one with this name (NULL: none), in the namespace with this inode

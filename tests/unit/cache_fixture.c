@@ -7,6 +7,7 @@
 #include <string.h>
 
 struct told told;
+int inhabited[INODES];
 struct nk_cache *cache;
 
 static void on_changed(const char *owner, void *arg)
@@ -27,6 +28,11 @@ static void on_netns_gone(int32_t nsid, void *arg)
 	told.n_gone++;
 }
 
+static void on_inhabited(uint32_t ino, int by, void *arg)
+{
+	inhabited[ino % INODES] += by;
+}
+
 bool told_changed(const char *owner)
 {
 	for (size_t i = 0; i < told.n_changed; i++)
@@ -45,9 +51,10 @@ bool told_free(const char *name)
 
 int setup(void **state)
 {
-	const struct nk_cache_handlers h = { on_changed, on_name_free, on_netns_gone, NULL };
+	const struct nk_cache_handlers h = { on_changed, on_name_free, on_netns_gone, on_inhabited, NULL };
 
 	memset(&told, 0, sizeof(told));
+	memset(inhabited, 0, sizeof(inhabited));
 	cache = nk_cache_new(GROUP, &h);
 	return cache ? 0 : -1;
 }

@@ -26,6 +26,9 @@ extern struct told {
 	int32_t gone;
 	size_t n_gone;
 } told;
+/* And of namespaces in all, by inode number. */
+#define INODES 16
+extern int inhabited[INODES];
 bool told_changed(const char *owner);
 bool told_free(const char *name);
 

@@ -222,6 +222,22 @@ static void both_ends_in_any_interleaving(void **state)
 	}
 }
 
+static void how_many_have_their_place_in_a_namespace(void **state)
+{
+	feed_pair();
+	nk_cache_set_place(cache, "web-1", 7, 3);
+	nk_cache_set_place(cache, "web-1", 7, 3);
+	assert_int_equal(inhabited[3], 1);
+	nk_cache_set_place(cache, "web-1", 8, 4);
+	assert_int_equal(inhabited[3], 0);
+	assert_int_equal(inhabited[4], 1);
+	nk_cache_tell_inhabited(cache);
+	assert_int_equal(inhabited[4], 2);
+	feed_primary(RTM_DELLINK);
+	feed_peer(RTM_DELLINK);
+	assert_int_equal(inhabited[4], 1);
+}
+
 static const char *random_name(void)
 {
 	static const char *const names[] = { "a", "b", "c", "d" };
@@ -371,6 +387,7 @@ int main(void)
 		TEST(snapshot_after_a_device_was_made_anew),
 		TEST(snapshot_with_two_of_one_name),
 		TEST(both_ends_in_any_interleaving),
+		TEST(how_many_have_their_place_in_a_namespace),
 		TEST(anything_in_any_order),
 	};
 
