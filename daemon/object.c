@@ -49,6 +49,7 @@ static void object_free(struct nk_object *o)
 	free(o->message);
 	free(o->extack);
 	free(o->culprit);
+	free(o->set_by);
 	free(o->drift);
 	nk_contest_free(o->contest);
 	nk_device_unref(o->ready_as);

@@ -23,6 +23,7 @@ struct nk_object {
 	bool dirty;     /* in the queue of what is to be looked at */
 	bool in_plan;   /* an operation of the running plan is about it */
 	bool retrying;  /* in the list of what is tried again at retry_at_ms */
+	bool fresh;     /* back from a plan, and not looked at since */
 	bool tried;     /* looked at since its last change */
 	bool told;      /* that it is degraded was told since then */
 	bool doomed;    /* not desired any more: goes when the kernel has nothing of it left */
@@ -57,6 +58,8 @@ struct nk_object {
 	uint64_t hold_until_us; /* monotonic: nothing is put back before; 0: nothing is held */
 	char *drift;          /* what was done and by whom, for the report of its repair; owned, or NULL */
 	struct nk_culprit *culprit; /* owned, or NULL */
+	bool reread;                /* a device that may have been set without an event: to be inspected */
+	struct nk_culprit *set_by;  /* by him; owned, or NULL */
 	struct nk_contest *contest; /* owned, or NULL: it never drifted */
 	uint32_t repairs;
 

@@ -185,10 +185,8 @@ static void link_was_set(struct nk_manager *m, const struct nk_watch_event *e)
 		drain_monitor(m, 0);
 	}
 	o = nk_cache_find_end(m->cache, place, e->ifindex, e->name);
-	if (!o)
-		return;
-	nk_reconcile_culprit(m->reconcile, o->owner, &e->who);
-	nk_cache_chains_touched(m->cache, o->end[NK_PRIMARY].ifindex);
+	if (o)
+		nk_reconcile_reread(m->reconcile, o->owner, &e->who);
 }
 
 void nk_manager_watch_told(const struct nk_watch_event *e, void *arg)
@@ -208,7 +206,7 @@ void nk_manager_watch_told(const struct nk_watch_event *e, void *arg)
 	}
 	/* Reports were lost: anything may have changed. */
 	if (!e->ifindex && !e->link_id)
-		nk_manager_inspect_all(m);
+		nk_reconcile_reread_all(m->reconcile);
 	owner = e->link_id ? nk_cache_link_owner(m->cache, e->link_id, &ifindex) : NULL;
 	if (owner)
 		strncpy(name, owner, sizeof(name) - 1);

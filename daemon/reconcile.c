@@ -39,7 +39,8 @@ int nk_reconcile_new(const struct nk_reconcile_options *o, struct nk_reconcile *
 	r->devices = nk_objects_new(false);
 	r->programs = nk_objects_new(true);
 	r->resync_timer = evtimer_new(o->base, on_resync_timer, r);
-	if (!r->devices || !r->programs || !r->resync_timer ||
+	r->reread_timer = evtimer_new(o->base, nk_reconcile_on_reread, r);
+	if (!r->devices || !r->programs || !r->resync_timer || !r->reread_timer ||
 	    nk_work_new(o->base, o->retry_min_ms, o->retry_max_ms, o->wanted, o->arg, &r->work) < 0) {
 		nk_reconcile_free(r);
 		return -ENOMEM;
@@ -54,6 +55,8 @@ struct nk_reconcile *nk_reconcile_free(struct nk_reconcile *r)
 		return NULL;
 	if (r->resync_timer)
 		event_free(r->resync_timer);
+	if (r->reread_timer)
+		event_free(r->reread_timer);
 	nk_work_free(r->work);
 	free(r->buried);
 	nk_objects_free(r->devices);
@@ -383,6 +386,7 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	bool pin;
 
 	o->tried = true;
+	o->fresh = false;
 	if (!obs)
 		o->wait_delete = false;
 	if (!d && (!obs || obs->interface)) {
@@ -612,6 +616,7 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 		if (!o || !o->in_plan)
 			continue;
 		leave_plan(r, o);
+		o->fresh = true;
 		if (res->plan.ops[i].kind == NK_OP_UNPIN && i >= res->n_done)
 			o->unpinned = false;
 		/* The executor removes the pins together with the device. */

@@ -54,6 +54,11 @@ void nk_reconcile_netns_gone(struct nk_reconcile *r, int32_t nsid);
 uint64_t nk_reconcile_right_since_us(const struct nk_reconcile *r, const char *owner);
 /* From the watcher: remembered as the culprit of the drift that is about to be seen. */
 void nk_reconcile_culprit(struct nk_reconcile *r, const char *owner, const struct nk_culprit *who);
+/* From the watcher: `who` has set this device, and no event may have told. It is inspected: at once, or if that was asked for lately
+ * after a pause; then he is the culprit of what is found, unless another is known. */
+void nk_reconcile_reread(struct nk_reconcile *r, const char *owner, const struct nk_culprit *who);
+/* From the watcher, which lost reports: the same of all, by nobody. */
+void nk_reconcile_reread_all(struct nk_reconcile *r);
 /* The pin of a program (NULL: of any) came or went at told_us (monotonic), by whomever. */
 void nk_reconcile_pin_changed(struct nk_reconcile *r, const char *program, uint64_t told_us);
 /* Mounts changed, or a name came under /run/netns: devices that wait for a namespace may try again. */

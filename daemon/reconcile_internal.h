@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * What reconcile.c, reconcile_program.c, condition.c and drift.c share, and nobody else sees.
+ * What reconcile.c, reconcile_program.c, reread.c, condition.c and drift.c share, and nobody else sees.
  */
 #include "daemon/reconcile.h"
 #include "daemon/work.h"
@@ -14,6 +14,7 @@ struct nk_reconcile {
 	struct nk_work *work;
 	size_t n_in_plan, n_wait_netns;
 	struct event *resync_timer; /* runs after a snapshot that failed */
+	struct event *reread_timer; /* runs after an inspection that was asked for by nk_reconcile_reread, until nobody asks any more */
 	char (*buried)[NK_IFNAMSIZ]; /* names to tell at the end of the run: owned */
 	size_t n_buried, buried_room;
 	/* A snapshot that failed counts as running until the next one: what is known is neither old nor new. */
@@ -51,6 +52,11 @@ void nk_reconcile_collect_users(const struct nk_reconcile *r, const struct nk_pl
 /* What a plan of programs has brought: for the one that failed, and for those that were done. */
 void nk_reconcile_program_failed(struct nk_reconcile *r, struct nk_object *o, const struct nk_result *res, const struct nk_failure *f);
 void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *res);
+
+/* ---- reread.c ---- */
+
+/* The timer's callback; arg is r. */
+void nk_reconcile_on_reread(int fd, short what, void *arg);
 
 /* ---- condition.c ---- */
 

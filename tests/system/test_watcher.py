@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from tools import PINS, chain, journal, journal_now, main_pid, pair, program, run, until
+from tools import PINS, chain, journal, journal_now, link, main_pid, pair, program, run, until, wait_for_daemon
 
 TAKE = "/usr/lib/netkitd-tests/take_watcher"
 FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
@@ -117,6 +117,42 @@ def test_what_happened_while_there_was_none_is_found(web):
         os.kill(pid, 18)
     until(lambda: removals(began), "the loss to be told")
     until(lambda: chain("web-1", "netkit/peer"), "the program")
+
+
+# ---- those who ask all the time ----
+
+def switches():
+    """How often the daemon's threads went to sleep."""
+    tasks = f"/proc/{main_pid()}/task"
+    return sum(int(line.split()[1]) for t in os.listdir(tasks) for line in open(f"{tasks}/{t}/status") if line.startswith("voluntary"))
+
+
+def test_requests_in_other_namespaces_wake_nobody(web):
+    asker = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-Urn", "sh", "-c"]
+    before = switches()
+    run(*asker, "yes 'link set lo alias x' | head -n 3000 | ip -batch -")
+    assert switches() - before < 100
+
+
+def test_who_sets_a_device_all_the_time_keeps_nobody_from_it(web):
+    """What a container may do to its own end, netkitd inspects; it attaches, repairs and restarts in spite of it."""
+    fw = [*FW, {"name": "next", "hook": "netkit/peer", "program": "next2"}]
+    noise = subprocess.Popen(["sh", "-c", "yes 'link set eth0 alias x' | ip -n web-1 -batch -"], start_new_session=True)
+    try:
+        until(lambda: link("eth0", "web-1").get("ifalias") == "x", "the noise")
+        wait_for_daemon().converge([pair(attachments=fw, gso_max_size=100000)], [program("next1"), program("next2")])
+        assert len(chain("web-1", "netkit/peer")) == 2
+        detached_and_named(journal_now())
+        until(lambda: len(chain("web-1", "netkit/peer")) == 2, "the chain")
+        # What no event tells is found too, between all that.
+        run("ip", "link", "set", "web-1", "gso_max_size", "65536")
+        until(lambda: link("web-1")["gso_max_size"] == 100000, "the setting")
+        run("systemctl", "restart", "netkitd")
+        assert noise.poll() is None, "it went on all the time"
+    finally:
+        os.killpg(noise.pid, 9)
+        noise.wait()
+    until(web_is_ready, "the device")
 
 
 # ---- pins ----
