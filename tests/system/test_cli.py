@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """netkitd-cli against the running daemon: output for people and programs, exit statuses, completion, man pages."""
 import json
+import os
+import pty
 import subprocess
+import time
 
 import pytest
 from tools import Lines, addresses, link, pair, program, run, until
@@ -141,6 +144,29 @@ def test_degraded_is_exit_status_3(rpc, netns):
     assert r.returncode == 3
     assert "no_such_function" in r.stdout + r.stderr
     assert cli("status").returncode == 3
+
+
+def test_waiting_on_a_terminal_ends_when_nothing_is_under_way(rpc, netns):
+    """One device that will not be ready: said as soon as it has settled, not when the time is up."""
+    netns("web-1")
+    doc = {"programs": [program("x", "no_such_function")],
+           "devices": [pair(attachments=[{"name": "fw", "hook": "netkit/peer", "program": "x"}])]}
+    assert not rpc.apply(doc["devices"], doc["programs"])["converged"]
+    terminal, side = pty.openpty()
+    began = time.monotonic()
+    p = subprocess.Popen(["netkitd-cli", "apply", "--wait=100", "-"], stdin=subprocess.PIPE, stdout=side, stderr=side)
+    os.close(side)
+    p.stdin.write(json.dumps(doc).encode())
+    p.stdin.close()
+    said = b""
+    try:
+        while more := os.read(terminal, 4096):
+            said += more
+    except OSError:  # nobody has the other side any more
+        pass
+    os.close(terminal)
+    assert p.wait() == 3 and b"no_such_function" in said
+    assert time.monotonic() - began < 50, said.count(b"devices ready")
 
 
 def test_the_verifiers_log_can_be_read(rpc):

@@ -47,13 +47,13 @@ static void print_progress(struct cli *cli)
 enum cli_status cli_wait(struct cli *cli, uint64_t revision, uint32_t timeout_ms, json_t **ret_result)
 {
 	uint64_t begin = now_ms(), end = begin + timeout_ms;
-	bool progress = isatty(STDERR_FILENO) && !cli->json, shown = false, converged;
+	bool progress = isatty(STDERR_FILENO) && !cli->json, shown = false, early = false, converged;
 	json_t *result = NULL;
 	enum cli_status status;
 
 	for (;;) {
 		uint64_t now = now_ms(), left = end > now ? end - now : 0;
-		uint64_t slice = progress && left > PROGRESS_MS ? PROGRESS_MS : left;
+		uint64_t slice = progress && !early && left > PROGRESS_MS ? PROGRESS_MS : left;
 
 		status = cli_call(cli, "state.wait",
 				  json_pack("{s:I, s:I}", "revision", (json_int_t)revision, "timeout_ms", (json_int_t)slice),
@@ -65,6 +65,11 @@ enum cli_status cli_wait(struct cli *cli, uint64_t revision, uint32_t timeout_ms
 			break;
 		json_decref(result);
 		result = NULL;
+		/* Long before its time: nothing is under way any more. Whoever asks for the whole rest then is told so at once again, and
+		 * waits if it was the daemon's clock. */
+		early = now_ms() - now < slice / 2;
+		if (early)
+			continue;
 		print_progress(cli);
 		shown = true;
 	}
