@@ -3,7 +3,9 @@
 import json
 import os
 import pty
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -190,6 +192,28 @@ def test_check_schema_and_help(rpc):
     for command in ("status", "apply", "plan", "get", "list", "set", "delete", "wait", "watch", "check", "schema"):
         assert command in commands
         assert cli(command, "--help").returncode == 0
+
+
+@pytest.mark.parametrize("state,needed,status", [("present", True, 0), ("missing", True, 1), ("unknown", True, 1), ("missing", False, 0),
+                                                 ("unknown", False, 0)])
+def test_check_fails_where_netkitd_does(tmp_path, state, needed, status):
+    """What is needed has to be there; that nobody could find out is no yes."""
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(tmp_path / "socket"))
+        daemon.listen()
+        daemon.settimeout(100)
+
+        def answer():
+            client, _ = daemon.accept()
+            request = json.loads(client.makefile().readline())
+            one = {"name": "netkit", "text": "netkit devices", "state": state, "needed": needed, "how": "said so"}
+            client.sendall(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"capabilities": [one]}}).encode() + b"\n")
+            client.close()
+        served = threading.Thread(target=answer)
+        served.start()
+        r = cli("-s", str(tmp_path / "socket"), "check")
+        served.join()
+    assert r.returncode == status and state in r.stdout, r.stderr
 
 
 @pytest.mark.parametrize("page", ["man8/netkitd.8", "man1/netkitd-cli.1", "man5/netkitd.json.5"])

@@ -131,12 +131,13 @@ enum cli_status cli_check_run(struct cli *cli, const struct cli_args *args)
 	t = out_table_new(headings);
 	json_array_foreach(json_object_get(result, "capabilities"), i, one) {
 		const char *state = show_text(one, "state");
-		bool needed = json_is_true(json_object_get(one, "needed")), missing = strcmp(state, "missing") == 0;
+		bool needed = json_is_true(json_object_get(one, "needed"));
 
-		if (needed && missing)
+		/* As netkitd --check has it: also one of which nobody knows. */
+		if (needed && strcmp(state, "present") != 0)
 			status = CLI_ERROR;
 		show_cell(t, OUT_PLAIN, one, "name");
-		out_cell(t, missing && !needed ? OUT_FAINT : out_state_color(state), "%s", state);
+		out_cell(t, !needed && strcmp(state, "missing") == 0 ? OUT_FAINT : out_state_color(state), "%s", state);
 		out_cell(t, OUT_PLAIN, "%s", needed ? "yes" : "no");
 		show_cell(t, OUT_PLAIN, one, "config");
 		show_cell(t, OUT_PLAIN, one, "how");

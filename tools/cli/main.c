@@ -56,8 +56,8 @@ const struct cli_command cli_commands[] = {
 	{"history", "", 0, 0, cli_history_options, "Show what happened: drift, repairs, failures",
 	 "netkitd keeps the last 1,000 events that a person may look for afterwards, also when it is restarted.", cli_history_run},
 	{"check", "", 0, 0, NULL, "What this kernel offers of what netkitd can use",
-	 "Asks netkitd, and runs 'netkitd --check' where none answers. The exit status is 1 if something is missing that\n"
-	 "netkitd can't work without.",
+	 "Asks netkitd, and runs 'netkitd --check' where none answers. The exit status is 1 if something is missing, or can't be\n"
+	 "found out, that netkitd can't work without.",
 	 cli_check_run},
 	{"schema", "[WHAT]", 0, 1, NULL, "Print the JSON Schema of the contract, or of one thing",
 	 "WHAT is document, settings, or a method as method:state.apply.", cli_schema_run},
