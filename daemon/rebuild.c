@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From the observed cache, and the pins at interfaces, to a document (rebuild.h), and the offline way to it: one snapshot by an executor that gets no plan.
+ * From the observed cache, and the pins at interfaces, to a document (rebuild.h), and the offline way to it: one snapshot by an executor
+ * that gets no plan.
  */
 #include "daemon/rebuild.h"
 
@@ -328,7 +329,7 @@ int nk_rebuild_print(const char *settings_path, struct nk_error *err)
 	int r = nk_settings_load(settings_path, &settings, err);
 
 	if (r == 0 || r == -ENOENT) {
-		struct nk_executor_options o = { .group = settings.group, .bpffs = settings.bpffs };
+		struct nk_executor_options o = { .group = settings.group, .bpffs = settings.bpffs, .only_read = true };
 
 		r = nk_executor_new(&o, &x, err);
 	}

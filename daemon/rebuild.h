@@ -17,5 +17,5 @@
  */
 json_t *nk_rebuild_document(const struct nk_cache *cache, const char *bpffs, const struct nk_document *claimed);
 
-/* Read the kernel once, print the document to standard output. 0, or -errno with err. */
+/* Read the kernel once, changing nothing, print the document to standard output. 0, or -errno with err. */
 int nk_rebuild_print(const char *settings_path, struct nk_error *err);

@@ -90,10 +90,12 @@ static int read_pins(struct nk_bpf *b, struct nk_error *err)
 	struct dirent *entry;
 	int r;
 
+	if (!dir && b->only_read && b->links < 0)
+		return 0;
 	if (!dir)
 		return nk_fail(err, NK_E_KERNEL, -errno, "cannot read the directory of pinned links");
 	nk_take_fd(&fd); /* it is dir's now */
-	while ((entry = readdir(dir))) {
+	while (!b->only_read && (entry = readdir(dir))) {
 		r = nk_bpf_settle_move(b, entry->d_name);
 		if (r < 0)
 			return nk_fail(err, NK_E_KERNEL, r, "cannot finish the move of %s", entry->d_name);
@@ -112,7 +114,8 @@ static int read_pins(struct nk_bpf *b, struct nk_error *err)
 			continue;
 		/* What a device that went while nobody looked left behind: the pin of a link that is nowhere. */
 		if (!nk_bpf_link_ifindex(&info)) {
-			unlinkat(b->links, entry->d_name, 0);
+			if (!b->only_read)
+				unlinkat(b->links, entry->d_name, 0);
 			continue;
 		}
 		r = nk_pins_put(&b->pins, device, hook, attachment, info.id);
@@ -154,10 +157,10 @@ static int open_directories(struct nk_bpf *b, int kept, struct nk_error *err)
 	return 0;
 }
 
-int nk_bpf_open(const char *dir, int kept, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err)
+/* With an empty table and no directory open. */
+static int bpf_new(const char *dir, struct nk_bpf **ret, struct nk_error *err)
 {
 	struct nk_bpf *b = calloc(1, sizeof(*b));
-	int r;
 
 	if (b)
 		b->root = b->programs = b->links = -1;
@@ -165,6 +168,39 @@ int nk_bpf_open(const char *dir, int kept, const struct nk_object_dirs *objects,
 		nk_bpf_close(b);
 		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot keep the table of pinned links");
 	}
+	*ret = b;
+	return 0;
+}
+
+int nk_bpf_open_to_read(const char *dir, struct nk_bpf **ret, struct nk_error *err)
+{
+	struct nk_bpffs fs;
+	struct nk_bpf *b;
+	int r = bpf_new(dir, &b, err);
+
+	if (r < 0)
+		return r;
+	b->only_read = true;
+	r = nk_bpffs_look(dir, &fs, err);
+	if (!r) {
+		use(b, &fs);
+		r = read_pins(b, err);
+	}
+	if (r < 0) {
+		nk_bpf_close(b);
+		return r;
+	}
+	*ret = b;
+	return 0;
+}
+
+int nk_bpf_open(const char *dir, int kept, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err)
+{
+	struct nk_bpf *b;
+	int r = bpf_new(dir, &b, err);
+
+	if (r < 0)
+		return r;
 	b->objects = objects;
 	r = open_directories(b, kept, err);
 	if (!r) {
@@ -191,6 +227,8 @@ int nk_bpf_follow(struct nk_bpf *b, struct nk_error *err)
 {
 	int r;
 
+	if (b->only_read)
+		return 0;
 	if (stands(b->root, AT_FDCWD, b->dir) && stands(b->programs, b->root, "programs") && stands(b->links, b->root, "links") &&
 	    faccessat(b->root, "passed", F_OK, 0) == 0)
 		return 0;

@@ -26,6 +26,11 @@ struct nk_bpf;
  * good. -errno with err.
  */
 int nk_bpf_open(const char *dir, int kept, const struct nk_object_dirs *objects, struct nk_bpf **ret, struct nk_error *err);
+/*
+ * Read the pins as they are and change nothing, whatever is missing or half done: a netkitd may be at work there. What comes then may only
+ * query chains. -errno with err.
+ */
+int nk_bpf_open_to_read(const char *dir, struct nk_bpf **ret, struct nk_error *err);
 struct nk_bpf *nk_bpf_close(struct nk_bpf *b);
 
 /*

@@ -20,7 +20,8 @@ struct nk_bpf_loaded {
 
 struct nk_bpf {
 	char *dir;                    /* path of the pins' directory, owned */
-	int root, programs, links;    /* directories, owned */
+	int root, programs, links;    /* directories, owned; -1 where one is missing that nk_bpf_open_to_read doesn't make */
+	bool only_read;               /* change nothing: this is somebody who looks */
 	const struct nk_object_dirs *objects; /* borrowed */
 	struct nk_pins pins;
 	struct nk_bpf_loaded *loaded; /* owned; programs are few */

@@ -133,17 +133,21 @@ void nk_bpffs_close(struct nk_bpffs *fs)
 	nk_cleanup_close(&fs->links);
 }
 
-static int make_directory(int at, const char *name, int *ret)
+static int open_directory(int at, const char *name, int *ret)
 {
-	int fd;
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	*ret = fd;
 	return 0;
+}
+
+static int make_directory(int at, const char *name, int *ret)
+{
+	if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return open_directory(at, name, ret);
 }
 
 /* The directories below `name` in parent, made where they are missing. 0 or -errno. */
@@ -165,21 +169,31 @@ static int open_directories(int parent, const char *name, struct nk_bpffs *ret)
 	return r;
 }
 
-int nk_bpffs_open(const char *dir, bool known, struct nk_bpffs *ret, struct nk_error *err)
+/* The path of the directory above ours, the caller's, and our name in it, borrowed from dir. */
+static int split(const char *dir, char **ret_parent, const char **ret_name, struct nk_error *err)
 {
 	const char *name = strrchr(dir, '/');
-	_free_ char *parent_path = NULL;
-	_close_ int parent = -1;
-	bool empty;
-	int r;
 
 	if (dir[0] != '/' || name == dir || !name[1])
 		return nk_refuse(err, NK_E_INVALID_PARAMS, -EINVAL, "'%s' is not the absolute path of a directory below a bpffs", dir);
-	parent_path = strndup(dir, name - dir);
-	if (!parent_path)
+	*ret_parent = strndup(dir, name - dir);
+	if (!*ret_parent)
 		return nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot open %s", dir);
-	name++;
-	r = open_parent(parent_path, &parent, err);
+	*ret_name = name + 1;
+	return 0;
+}
+
+int nk_bpffs_open(const char *dir, bool known, struct nk_bpffs *ret, struct nk_error *err)
+{
+	_free_ char *parent_path = NULL;
+	_close_ int parent = -1;
+	const char *name;
+	bool empty;
+	int r;
+
+	r = split(dir, &parent_path, &name, err);
+	if (!r)
+		r = open_parent(parent_path, &parent, err);
 	if (r < 0)
 		return r;
 	empty = !known && faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
@@ -188,6 +202,46 @@ int nk_bpffs_open(const char *dir, bool known, struct nk_bpffs *ret, struct nk_e
 		return r;
 	r = open_directories(parent, name, ret);
 	return r < 0 ? nk_fail(err, NK_E_KERNEL, r, "cannot make the directories of pins in %s", dir) : 0;
+}
+
+/* One that may be missing: then *ret stays as it is. 0 or -errno. */
+static int find_directory(int at, const char *name, int *ret)
+{
+	int r = open_directory(at, name, ret);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+int nk_bpffs_look(const char *dir, struct nk_bpffs *ret, struct nk_error *err)
+{
+	struct nk_bpffs fs = { -1, -1, -1, -1 };
+	_free_ char *parent_path = NULL;
+	_close_ int parent = -1;
+	const char *name;
+	int r;
+
+	r = split(dir, &parent_path, &name, err);
+	if (r < 0)
+		return r;
+	parent = open(parent_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0 || !is_bpffs(parent)) {
+		*ret = fs;
+		return 0;
+	}
+	r = check_mount(parent, parent_path, faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0, err);
+	if (r < 0)
+		return r;
+	r = find_directory(parent, name, &fs.root);
+	if (!r && fs.root >= 0)
+		r = find_directory(fs.root, "programs", &fs.programs);
+	if (!r && fs.root >= 0)
+		r = find_directory(fs.root, "links", &fs.links);
+	if (r < 0) {
+		nk_bpffs_close(&fs);
+		return nk_fail(err, NK_E_KERNEL, r, "cannot open the directories of pins in %s", dir);
+	}
+	*ret = fs;
+	return 0;
 }
 
 int nk_bpffs_open_kept(int root, struct nk_bpffs *ret)

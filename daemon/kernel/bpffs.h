@@ -20,7 +20,12 @@ struct nk_bpffs {
  * -errno with err.
  */
 int nk_bpffs_open(const char *dir, bool known, struct nk_bpffs *ret, struct nk_error *err);
-/* The same of a directory that is open, wherever its bpffs is mounted by now. root stays the caller's. 0 or -errno. */
+/*
+ * The same for whoever only reads: what isn't there isn't made, and its descriptor is -1. All are if dir lies on no bpffs, and so
+ * holds no pins; passed always is. -errno with err.
+ */
+int nk_bpffs_look(const char *dir, struct nk_bpffs *ret, struct nk_error *err);
+/* The same as nk_bpffs_open of a directory that is open, wherever its bpffs is mounted by now. root stays the caller's. 0 or -errno. */
 int nk_bpffs_open_kept(int root, struct nk_bpffs *ret);
 void nk_bpffs_close(struct nk_bpffs *fs);
 /* Are these two directories one? */

@@ -159,7 +159,8 @@ int nk_executor_new(const struct nk_executor_options *o, struct nk_executor **re
 	x->jobs[0] = x->jobs[1] = x->results_read = x->worker.results = x->worker.credit = -1;
 	x->worker.group = o->group;
 	x->worker.objects = o->objects;
-	r = nk_bpf_open(o->bpffs, o->kept_pins, &x->worker.objects, &x->worker.bpf, err);
+	r = o->only_read ? nk_bpf_open_to_read(o->bpffs, &x->worker.bpf, err) :
+			   nk_bpf_open(o->bpffs, o->kept_pins, &x->worker.objects, &x->worker.bpf, err);
 	if (r < 0) {
 		nk_executor_free(x);
 		return r;

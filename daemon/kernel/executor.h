@@ -16,6 +16,7 @@ struct nk_executor_options {
 	uint32_t group;     /* IFLA_GROUP of our devices; those behind it collect deletions (message.h) */
 	const char *bpffs;  /* where pins live */
 	int kept_pins;      /* that directory as an earlier netkitd had it open (nk_bpf_open), 0: not known */
+	bool only_read;     /* no plan comes: the pins are read and left as they are, a netkitd may be running */
 	struct nk_object_dirs objects; /* where object files may come from: kept as long as the executor */
 };
 

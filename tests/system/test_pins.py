@@ -260,6 +260,35 @@ def test_what_nobody_wants_is_collected_at_start(web):
     assert in_place() and held() == before
 
 
+def test_rebuild_only_looks(web):
+    """Whatever a netkitd at work has half done, or what one that was killed left: it is as it was."""
+    stop()
+    for directory, names in (("programs", ("%fresh", "half%origin")), ("links", ("%fresh", "web-1:peer:b%new", "web-1:peer:b%map"))):
+        for name in names:
+            run("bpftool", "prog", "load", VERDICT, f"{PINS}/{directory}/fresh")
+            os.rename(f"{PINS}/{directory}/fresh", f"{PINS}/{directory}/{name}")
+    run("bpftool", "link", "detach", "pinned", f"{PINS}/links/web-1:peer:a")
+    before, pins = held(), (pinned("programs"), pinned("links"))
+    assert len(before[1]) == 1 and len(pins[0]) == 6 and len(pins[1]) == 6
+    [device] = json.loads(run("netkitd", "--rebuild"))["devices"]
+    assert {a["name"] for a in device["attachments"]} == {"b", "c"}
+    assert (pinned("programs"), pinned("links")) == pins and held() == before
+    start()
+    assert len(held()[1]) == 2 and in_place()
+
+
+def test_rebuild_makes_no_directory(rpc):
+    until(lambda: pinned("links") == [] and pinned("programs") == [], "the pins to go")
+    stop()
+    for directory in ("links", "programs", "passed", ""):
+        os.rmdir(f"{PINS}/{directory}")
+    try:
+        assert json.loads(run("netkitd", "--rebuild")).get("devices", []) == []
+        assert not os.path.exists(PINS)
+    finally:
+        start()
+
+
 def test_what_stands_in_the_place_of_a_link_is_replaced(web):
     stop()
     os.unlink(f"{PINS}/links/web-1:peer:a")
