@@ -25,6 +25,7 @@
 struct program_name {
 	char name[NK_NAME_MAX];
 	uint32_t id;
+	bool held; /* by a pinned link */
 };
 
 struct rebuild {
@@ -47,9 +48,17 @@ static void note_program(const char *name, uint32_t id, void *arg)
 		return;
 	}
 	b->programs = more;
-	more[b->n_programs].id = id;
+	more[b->n_programs] = (struct program_name){ .id = id };
 	strncpy(more[b->n_programs].name, name, NK_NAME_MAX - 1);
 	more[b->n_programs++].name[NK_NAME_MAX - 1] = '\0';
+}
+
+static void note_held(uint32_t id, void *arg)
+{
+	struct rebuild *b = arg;
+
+	for (size_t i = 0; i < b->n_programs; i++)
+		b->programs[i].held |= b->programs[i].id == id;
 }
 
 static const char *program_of(const struct rebuild *b, uint32_t id)
@@ -242,23 +251,57 @@ static void add_interfaces(struct rebuild *b)
 	free(p.links);
 }
 
-static void add_program(struct rebuild *b, const struct program_name *from)
+/* As the document stated it when it was loaded; NULL: that isn't known. */
+static struct nk_program *stated_program(const struct rebuild *b, const struct program_name *from)
+{
+	char *text = nk_bpf_definition(b->bpffs, from->name, from->id);
+	json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+	struct nk_error err = { 0 };
+	struct nk_program *p = NULL;
+
+	if (json && nk_decode_program(json, "", &p, &err) == 0 && strcmp(p->name, from->name) != 0)
+		p = nk_program_unref(p);
+	nk_error_clear(&err);
+	json_decref(json);
+	free(text);
+	return p;
+}
+
+/* By the pin, at `path`, that netkitd itself made of it. NULL without memory. */
+static struct nk_program *pinned_program(const struct program_name *from, const char *path)
 {
 	struct nk_program *p = nk_program_new();
-	struct nk_change change = { 0 };
-	char pin[NK_PIN_NAME_MAX];
 
-	if (!p || asprintf(&p->path, "%s/programs/%s", b->bpffs, nk_pin_encode(from->name, pin)) < 0) {
-		b->no_memory = true;
-		nk_program_unref(p);
-		return;
-	}
+	if (!p || !(p->path = strdup(path)))
+		return nk_program_unref(p);
 	p->source = NK_PROGRAM_PIN;
 	memcpy(p->name, from->name, sizeof(p->name));
-	if (nk_document_put_program(b->doc, p, "", SIZE_MAX, &change) < 0)
+	return p;
+}
+
+/* Is it known by netkitd's own pin, or by its number, alone? If no link holds such a program, the next start removes it. */
+static bool is_only_pinned(const struct nk_program *p, const char *own)
+{
+	return p->source == NK_PROGRAM_ID || (p->source == NK_PROGRAM_PIN && strcmp(p->path, own) == 0);
+}
+
+static void add_program(struct rebuild *b, const struct program_name *from)
+{
+	struct nk_program *p = stated_program(b, from);
+	struct nk_change change = { 0 };
+	char pin[NK_PIN_NAME_MAX], *own;
+
+	if (asprintf(&own, "%s/programs/%s", b->bpffs, nk_pin_encode(from->name, pin)) < 0)
+		own = NULL;
+	if (!p && own)
+		p = pinned_program(from, own);
+	if (!p || !own)
 		b->no_memory = true;
+	else if (from->held || !is_only_pinned(p, own))
+		b->no_memory |= nk_document_put_program(b->doc, p, "", SIZE_MAX, &change) < 0;
 	nk_change_clear(&change);
 	nk_program_unref(p);
+	free(own);
 }
 
 json_t *nk_rebuild_document(const struct nk_cache *cache, const char *bpffs, const struct nk_document *claimed)
@@ -272,6 +315,7 @@ json_t *nk_rebuild_document(const struct nk_cache *cache, const char *bpffs, con
 	if (nk_rtnl_open(&s) == 0)
 		nk_netns_index_new(s, &b.index);
 	nk_bpf_each_program(bpffs, note_program, &b);
+	nk_bpf_each_link(bpffs, note_held, &b);
 	for (size_t i = 0; i < b.n_programs; i++) {
 		if (!claimed || !nk_document_program(claimed, b.programs[i].name))
 			add_program(&b, &b.programs[i]);

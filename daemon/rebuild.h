@@ -11,9 +11,10 @@
 #include "daemon/model/document.h"
 
 /*
- * All followed devices as a document: new reference, NULL without memory. Programs are named as their pins below bpffs are and stated
- * by them, since the kernel does not know their object files; settings that the kernel shows but that may have been its
- * own defaults are left out. What `claimed` names (NULL: nothing) is left out, too.
+ * All followed devices as a document: new reference, NULL without memory. Programs are named as their pins below bpffs are, and stated as
+ * they were when they were loaded; where that isn't kept, by that pin, and left out if no link holds them, since no start would leave
+ * them there. Settings that the kernel shows but that may have been its own defaults are left out, and what `claimed` names (NULL:
+ * nothing).
  */
 json_t *nk_rebuild_document(const struct nk_cache *cache, const char *bpffs, const struct nk_document *claimed);
 

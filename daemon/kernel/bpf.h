@@ -118,7 +118,10 @@ int nk_bpf_each_interface_link(const char *dir, void (*fn)(const struct nk_inter
 /* The pinned programs below dir: name and kernel id each. For whoever has no struct nk_bpf: the loop, `rebuild`. 0 or -errno. */
 int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t prog_id, void *arg), void *arg);
 
-/* The same for the programs that the pinned links hold. */
+/* How the document stated a pinned program when it was loaded, as JSON, the caller's; NULL: not kept, by an older netkitd. Likewise. */
+char *nk_bpf_definition(const char *dir, const char *program, uint32_t prog_id);
+
+/* The same as nk_bpf_each_program for the programs that the pinned links hold. */
 int nk_bpf_each_link(const char *dir, void (*fn)(uint32_t prog_id, void *arg), void *arg);
 
 /* Read a chain: our links by name, the rest as foreign. Takes any number (ENOSPC: again, larger). -errno. */

@@ -12,6 +12,7 @@
 
 #include <bpf/bpf.h>
 
+#include "api/contract.h"
 #include "daemon/kernel/bpf_internal.h"
 #include "daemon/kernel/cleanup.h"
 #include "daemon/kernel/fail.h"
@@ -144,6 +145,24 @@ static int make_key(const struct nk_program *p, const struct nk_shared_maps *sha
 	return 0;
 }
 
+/* The same program of the same place: nothing is to be kept anew. */
+static bool is_stated_as(const struct version *v, const struct nk_origin *from)
+{
+	return is_made_of(v, from) && v->origin.definition && !strcmp(v->origin.definition, from->definition);
+}
+
+/* The program as the document states it, in one line; not what becomes of drift, which changes without a load. NULL without memory. */
+static char *define(const struct nk_program *p)
+{
+	json_t *json = nk_table_encode(&nk_table_program, p);
+	char *text;
+
+	json_object_del(json, "on_drift");
+	text = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	return text;
+}
+
 static int dup_fd(int fd, const char *name, int *ret, struct nk_error *err)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -226,7 +245,7 @@ static int install(struct nk_bpf *b, const struct nk_bpf_users *users, const str
 		return r;
 	}
 	/* A pin or descriptor of the same program doesn't make forgotten from which object file that came. */
-	if (old->state.id != state->id || !old->origin.key || (from->size && !is_made_of(old, from)))
+	if (old->state.id != state->id || !old->origin.key || ((from->size || !old->origin.size) && !is_stated_as(old, from)))
 		keep_origin(b, state->name, state->id, from);
 	return 0;
 }
@@ -254,7 +273,11 @@ int nk_bpf_load(struct nk_bpf *b, const struct nk_program *p, const struct nk_bp
 	*ret = state;
 	find_version(b, p->name, &old);
 	memcpy(state.name, p->name, sizeof(state.name));
-	r = p->source == NK_PROGRAM_OBJECT ? load_object(b, p, &old, &fd, &from, err) : open_program(p, &fd, &from, err);
+	from.definition = define(p);
+	if (!from.definition)
+		r = nk_fail(err, NK_E_KERNEL, -ENOMEM, "cannot load program '%s'", p->name);
+	else
+		r = p->source == NK_PROGRAM_OBJECT ? load_object(b, p, &old, &fd, &from, err) : open_program(p, &fd, &from, err);
 	if (!r) {
 		r = nk_program_identify(fd, &state.id, state.tag, NULL);
 		if (r < 0)
@@ -362,6 +385,21 @@ int nk_bpf_each_program(const char *dir, void (*fn)(const char *name, uint32_t p
 			fn(name, id, arg);
 	}
 	return 0;
+}
+
+char *nk_bpf_definition(const char *dir, const char *program, uint32_t prog_id)
+{
+	__attribute__((cleanup(nk_origin_clear))) struct nk_origin origin = {};
+	_closedir_ DIR *programs = NULL;
+	_close_ int fd = -1;
+	char pin[NK_PIN_NAME_MAX];
+
+	if (nk_bpf_open_pins(dir, "programs", &programs) < 0)
+		return NULL;
+	fd = nk_bpf_pin_get(dirfd(programs), origin_name(program, pin));
+	if (fd < 0 || nk_origin_read(fd, prog_id, &origin) < 0 || !origin.definition)
+		return NULL;
+	return strdup(origin.definition);
 }
 
 int nk_bpf_facts(uint32_t prog_id, struct nk_program_facts *ret)

@@ -3,14 +3,16 @@
 /*
  * What a pinned program was made of, kept beside its pin, so that a restart can take the pin without loading the object again:
  * libbpf reads the whole kernel's types for that. It is a frozen map of one element: the program's kernel id, a key that says
- * what of the file was loaded and with which maps, and the object file as it was. Called by bpf_load.c.
+ * what of the file was loaded and with which maps, the program as the document states it, for `rebuild`, and the object file as it was.
+ * Called by bpf_load.c.
  */
 #include <stddef.h>
 #include <stdint.h>
 
 struct nk_origin {
-	char *key;    /* owned */
-	char *object; /* owned; size 0 for a program that is not from an object file */
+	char *key;        /* owned; one line */
+	char *definition; /* owned; JSON in one line; NULL: not kept, since an older netkitd made it */
+	char *object;     /* owned; size 0 for a program that is not from an object file */
 	size_t size;
 };
 

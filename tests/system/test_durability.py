@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Durable before acknowledged; nothing stops when netkitd stops; the kernel's truth after a lost database."""
+import ctypes
 import json
 import os
 import re
@@ -10,8 +11,12 @@ import subprocess
 import time
 
 import pytest
-from tools import (DATABASE, Lines, PATIENCE, PINS, Rpc, RpcError, addresses, chain, hears, ip, journal, journal_now, link, main_pid, pair, ping, program,
-                   run, until, wait_for_daemon)
+from tools import (DATABASE, Lines, PATIENCE, PINS, Rpc, RpcError, VERDICT, addresses, bpf, chain, hears, ip, journal, journal_now, link, main_pid,
+                   pair, ping, program, run, until, wait_for_daemon)
+
+# enum bpf_cmd, and a type of maps.
+BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_PIN, BPF_OBJ_GET = 0, 1, 2, 6, 7
+BPF_MAP_TYPE_ARRAY = 2
 
 
 def netkits():
@@ -189,8 +194,72 @@ def test_database_lost_rebuild_makes_a_document(orphans):
         assert sorted(r["to"] for r in m["peer"]["routes"]) in (sorted(r["to"] for r in d["peer"]["routes"]),
                                                                 sorted(["0.0.0.0/0", *(r["to"] for r in d["peer"]["routes"] if r["to"] != "default")]))
     assert [(a["name"], a["hook"]) for a in made["web-1"]["attachments"]] == [("a", "netkit/peer")]
-    c.converge(document["devices"], document.get("programs", []))
+    assert document["programs"] == [program("next1")], "by its object file, which is there after a reboot as well"
+    c.converge(document["devices"], document["programs"])
     assert snapshot() == before
+
+
+def recover():
+    """As the man page says: the document that was rebuilt, and applied to a daemon that knows nothing."""
+    stop()
+    document = json.loads(run("netkitd-cli", "rebuild"))
+    lose_database()
+    start().close()
+    run("netkitd-cli", "apply", f"--wait={PATIENCE}", "-", input=json.dumps(document))
+    return document
+
+
+def test_recovery_states_programs_as_they_were(rpc, netns):
+    """Also what no link holds, which the start removes; with the maps that they share, and what becomes of drift is not their source's."""
+    netns("web-1")
+    run("bpftool", "map", "create", "/sys/fs/bpf/total", "type", "array", "key", "4", "value", "8", "entries", "1", "name", "total")
+    shared = {**program("counts", object="/usr/lib/netkitd-tests/upgrade1.bpf.o"), "maps": {"total": "/sys/fs/bpf/total"}}
+    try:
+        programs = [shared, {**program("next1"), "on_drift": "report"}, program("next2")]
+        rpc.converge([pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"},
+                                        {"name": "b", "hook": "netkit/peer", "program": "counts"}])], programs)
+        before = snapshot()
+        document = recover()
+        assert sorted(document["programs"], key=lambda p: p["name"]) == [shared, program("next1"), program("next2")]
+        assert snapshot() == before
+        assert {p["name"] for p in wait_for_daemon().call("program.list")["programs"]} == {"counts", "next1", "next2"}
+    finally:
+        os.unlink("/sys/fs/bpf/total")
+
+
+def forget_how_stated(name):
+    """Write what is kept of a program as netkitd did at first: its number, a line that says what was loaded, and the object file."""
+    pin, key = f"{PINS}/programs/{name}%origin", ctypes.create_string_buffer(4)
+    kept = bpf(BPF_OBJ_GET, {0: ctypes.create_string_buffer(pin.encode())})
+    size = json.loads(run("bpftool", "-j", "map", "show", "pinned", pin))["bytes_value"]
+    value = ctypes.create_string_buffer(size)
+    bpf(BPF_MAP_LOOKUP_ELEM, {0: kept, 8: key, 16: value})
+    os.close(kept)
+    text, content = value.raw[4:].split(b"\0", 1)
+    assert b"\n" in text and VERDICT.encode() in text
+    old = value.raw[:4] + text.split(b"\n")[0] + b"\0" + content
+    made = bpf(BPF_MAP_CREATE, {0: BPF_MAP_TYPE_ARRAY, 4: 4, 8: len(old), 12: 1})
+    bpf(BPF_MAP_UPDATE_ELEM, {0: made, 8: key, 16: ctypes.create_string_buffer(old, len(old)), 24: 0})
+    bpf(BPF_OBJ_PIN, {0: ctypes.create_string_buffer(f"{PINS}/programs/fresh".encode()), 8: made})
+    os.close(made)
+    os.rename(f"{PINS}/programs/fresh", pin)
+
+
+def test_recovery_after_a_netkitd_that_did_not_keep_that(rpc, netns):
+    """Its programs are found by their pins. Those that no link holds would be gone when the document is applied, so it leaves them out."""
+    netns("web-1")
+    device = pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}])
+    rpc.converge([device], [program("next1"), program("next2")])
+    before = snapshot()
+    stop()
+    forget_how_stated("next1")
+    forget_how_stated("next2")
+    assert recover()["programs"] == [{"name": "next1", "pin": f"{PINS}/programs/next1"}]
+    assert snapshot() == before
+    c = wait_for_daemon()
+    c.converge([device], [program("next1")])
+    assert snapshot() == before
+    assert c.call("state.rebuild")["document"]["programs"] == [program("next1")], "from now on it is known"
 
 
 def damage(kind):
