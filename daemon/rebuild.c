@@ -18,8 +18,9 @@
 #include "daemon/kernel/rtnl.h"
 #include "daemon/manager.h"
 
-/* Sizes with which the kernel makes a netkit device (ether_setup, netdev defaults): not worth stating. */
+/* Settings with which the kernel makes a netkit device (ether_setup, netdev defaults): not worth stating. */
 #define DEFAULT_MTU 1500
+#define DEFAULT_TXQLEN 1000
 #define DEFAULT_GSO_MAX 65536
 
 struct program_name {
@@ -87,9 +88,25 @@ static bool copy_lists(const struct nk_obs_end *o, struct nk_end *e)
 	return true;
 }
 
+static void copy_setting(struct nk_end *e, uint32_t what, uint32_t *to, uint32_t value, uint32_t unsaid)
+{
+	if (value == unsaid)
+		return;
+	e->set |= what;
+	*to = value;
+}
+
+/* The maximum for IPv4 where only the general one is stated: the kernel lets it follow up to 64 KiB. One of 0 it does not know. */
+static uint32_t unsaid_ipv4(uint32_t ipv4, uint32_t general)
+{
+	if (!ipv4)
+		return 0;
+	return general < DEFAULT_GSO_MAX ? general : DEFAULT_GSO_MAX;
+}
+
 static bool copy_end(const struct nk_obs_device *o, enum nk_end_id id, struct nk_end *e)
 {
-	const struct nk_obs_end *from = &o->end[id];
+	const struct nk_obs_end *from = &o->end[id], *other = &o->end[id == NK_PRIMARY ? NK_PEER : NK_PRIMARY];
 
 	memcpy(e->name, id == NK_PRIMARY ? o->owner : from->name, NK_IFNAMSIZ);
 	e->policy = from->policy;
@@ -100,18 +117,13 @@ static bool copy_end(const struct nk_obs_device *o, enum nk_end_id id, struct nk
 		e->set |= NK_SET_MAC;
 		memcpy(e->mac, from->mac, sizeof(e->mac));
 	}
-	if (from->mtu != DEFAULT_MTU) {
-		e->set |= NK_SET_MTU;
-		e->mtu = from->mtu;
-	}
-	if (from->gso_max != DEFAULT_GSO_MAX) {
-		e->set |= NK_SET_GSO_MAX;
-		e->gso_max = from->gso_max;
-	}
-	if (from->gro_max != DEFAULT_GSO_MAX) {
-		e->set |= NK_SET_GRO_MAX;
-		e->gro_max = from->gro_max;
-	}
+	/* A peer's that isn't said is the primary's. */
+	copy_setting(e, NK_SET_MTU, &e->mtu, from->mtu, other->details && other->mtu != from->mtu ? 0 : DEFAULT_MTU);
+	copy_setting(e, NK_SET_TXQLEN, &e->txqlen, from->txqlen, DEFAULT_TXQLEN);
+	copy_setting(e, NK_SET_GSO_MAX, &e->gso_max, from->gso_max, DEFAULT_GSO_MAX);
+	copy_setting(e, NK_SET_GRO_MAX, &e->gro_max, from->gro_max, DEFAULT_GSO_MAX);
+	copy_setting(e, NK_SET_GSO_IPV4_MAX, &e->gso_ipv4_max, from->gso_ipv4_max, unsaid_ipv4(from->gso_ipv4_max, from->gso_max));
+	copy_setting(e, NK_SET_GRO_IPV4_MAX, &e->gro_ipv4_max, from->gro_ipv4_max, unsaid_ipv4(from->gro_ipv4_max, from->gro_max));
 	return copy_lists(from, e);
 }
 

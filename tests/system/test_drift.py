@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from tools import (Lines, PATIENCE, PINS, Rpc, addresses, chain, hears, journal, journal_now, link, main_pid, pair, ping, program,
+from tools import (Lines, PATIENCE, PINS, Rpc, addresses, chain, hears, ip, journal, journal_now, link, main_pid, pair, ping, program,
                    restart, routes, run, until)
 
 FULL = dict(
@@ -38,6 +38,33 @@ def whole():
     return ({k: a.get(k) for k in keep}, {k: b.get(k) for k in keep}, a["linkinfo"]["info_data"], addresses("web-1"),
             addresses("eth0", "web-1"), routes("web-1"), routes("eth0", "web-1"),
             [p for p, _ in chain("web-1", "netkit/peer")], [p for p, _ in chain("web-1", "netkit/primary")])
+
+
+def kernel():
+    """All that ip says of both ends."""
+    return [ip(*family, *what, "show", "dev", dev, ns=ns) for dev, ns in (("web-1", None), ("eth0", "web-1"))
+            for family, *what in ((("-4",), "route"), (("-6",), "route"), ((), "addr"), ((), "link"))]
+
+
+def without_numbers(value):
+    if isinstance(value, dict):
+        return {k: without_numbers(v) for k, v in value.items() if k not in ("ifindex", "link_index", "link_netnsid")}
+    return [without_numbers(v) for v in value] if isinstance(value, list) else value
+
+
+def test_what_rebuild_makes_changes_nothing(rpc, netns):
+    """Of a device with every setting other than the kernel's, and the ends' different: it stays as it is, and made anew it is the same."""
+    netns("web-1")
+    sizes = {"gso_ipv4_max_size": 50000, "gro_ipv4_max_size": 40000}
+    rpc.converge([pair(**{**FULL, **sizes, "mtu": 9000, "peer": {**FULL["peer"], **sizes, "mtu": 1500, "txqueuelen": 700}})],
+                 [program("next1"), program("next2")])
+    before, chains = kernel(), whole()[-2:]
+    document = {"document": rpc.call("state.rebuild")["document"], "mode": "replace", "wait_ms": 1000 * PATIENCE}
+    assert rpc.call("state.apply", document)["converged"]
+    assert kernel() == before and whole()[-2:] == chains
+    rpc.converge(mode="replace")
+    assert rpc.call("state.apply", document)["converged"]
+    until(lambda: without_numbers(kernel()) == without_numbers(before), f"the same device: {kernel()} != {before}")
 
 
 HOST = {
