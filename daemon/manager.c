@@ -23,6 +23,10 @@
 #include "daemon/object.h"
 
 #define MANY 64 /* objects worked on after which memory is given back */
+/* For a start that takes longer than systemd allows: how often it is asked for more time at most, and until when the next result
+ * has to be in, in microseconds. */
+#define ASK_EVERY_US (1000 * 1000ULL)
+#define RESULT_WITHIN_US (120 * 1000 * 1000ULL)
 
 /* ---- reconcile's side ---- */
 
@@ -34,14 +38,29 @@ static void wanted(void *arg)
 		event_active(m->on_run, EV_TIMEOUT, 0);
 }
 
+/* READY isn't told yet. systemd's limit is meant for a start that hangs, not for one that has much to do. */
+static void ask_for_time(struct nk_manager *m)
+{
+	uint64_t results = nk_executor_results(m->executor), now = nk_now_us();
+
+	if (results == m->asked_results || (m->asked_us && now - m->asked_us < ASK_EVERY_US))
+		return;
+	m->asked_results = results;
+	m->asked_us = now;
+	sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%llu", RESULT_WITHIN_US);
+}
+
 static void settled(void *arg)
 {
 	struct nk_manager *m = arg;
 	struct nk_reconcile_counts c;
 
 	nk_reconcile_count(m->reconcile, &c);
-	if (c.unsettled || nk_reconcile_resyncing(m->reconcile) || c.resyncs == 0)
+	if (c.unsettled || nk_reconcile_resyncing(m->reconcile) || c.resyncs == 0) {
+		if (!m->told_ready)
+			ask_for_time(m);
 		return;
+	}
 	if (c.resyncs != m->resyncs_told)
 		nk_manager_tell_unclaimed(m);
 	m->resyncs_told = c.resyncs;

@@ -125,6 +125,8 @@ struct nk_manager {
 	uint64_t resyncs_told;       /* how many had been asked for when they were looked for last */
 	uint64_t started_us;         /* monotonic */
 	size_t busy;                 /* objects under way, summed over the runs since memory was given back */
+	uint64_t asked_us;           /* monotonic: when systemd was asked for more time to start last; 0: never */
+	uint64_t asked_results;      /* nk_executor_results then */
 	bool told_ready, stopping;
 };
 

@@ -29,6 +29,7 @@ struct nk_executor {
 	int jobs[2];         /* pipe: the thread reads, the loop writes without waiting */
 	int results_read;    /* the loop's end of worker.results */
 	uint64_t submitted;  /* jobs, so far */
+	uint64_t taken;      /* results, so far */
 };
 
 /* A job on its way. */
@@ -249,7 +250,13 @@ struct nk_result *nk_executor_next(struct nk_executor *x)
 		return NULL;
 	if (res->kind == NK_JOB_SNAPSHOT && !res->last)
 		eventfd_write(x->worker.credit, 1);
+	x->taken++;
 	return res;
+}
+
+uint64_t nk_executor_results(const struct nk_executor *x)
+{
+	return x->taken;
 }
 
 struct nk_result *nk_result_free(struct nk_result *r)

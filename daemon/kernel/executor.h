@@ -93,4 +93,6 @@ struct nk_result {
 
 /* The next result, or NULL when none waits. Free with nk_result_free. */
 struct nk_result *nk_executor_next(struct nk_executor *x);
+/* How many there were so far: it grows while work gets on. */
+uint64_t nk_executor_results(const struct nk_executor *x);
 struct nk_result *nk_result_free(struct nk_result *r);

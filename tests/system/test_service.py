@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -27,6 +28,33 @@ def test_start_returns_when_the_state_is_reconciled(no_udev, rpc, netns):
     run("ip", "-batch", "-", input="".join(f"link del {n}\n" for n in names))
     run("systemctl", "start", "netkitd")
     assert {l["ifname"] for l in ip("link", "show", "type", "netkit") if "UP" in l["flags"]} == names, "all are there when the command returns"
+
+
+def test_a_start_that_takes_long_asks_for_time(no_udev, rpc, netns, tmp_path):
+    """Before it is ready it tells its service manager, which is the test here, that it gets on; not at every step of it."""
+    netns("many")
+    attachments = [{"name": "a", "hook": "netkit/peer", "program": "next1"}]
+    names = [f"d{i}" for i in range(60)]
+    rpc.converge([{"name": n, "peer": {"name": f"p-{n}", "netns": "many"}, "attachments": attachments} for n in names], [program("next1")])
+    run("systemctl", "stop", "netkitd.socket", "netkitd")
+    run("ip", "-batch", "-", input="".join(f"link del {n}\n" for n in names))
+    told, daemon = [], None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        try:
+            began = time.monotonic()
+            daemon = subprocess.Popen(["netkitd"], env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")})
+            while not any(line == "READY=1" for line in told):
+                told += manager.recv(4096).decode().splitlines()
+            took = time.monotonic() - began
+        finally:
+            if daemon:
+                daemon.terminate()
+                daemon.wait()
+            run("systemctl", "start", "netkitd.socket", "netkitd")
+    asked = [line for line in told if line.startswith("EXTEND_TIMEOUT_USEC=")]
+    assert 1 <= len(asked) <= 1 + took and int(asked[0].split("=")[1]) > 10e6, told
 
 
 def test_socket_activation(rpc):
