@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 /*
- * The second thread: does every kernel write and what else the kernel makes wait, and is the only one that enters namespaces. It takes jobs and gives results by value,
- * through two pipes of pointers, so that no lock is needed. It decides nothing: a plan's operations run in their order, and the
- * first failure of a device ends that device's further ones.
+ * The second thread: does every kernel write and what else the kernel makes wait, and works inside namespaces (the loop enters one for
+ * its cookie alone, see nk_netns_accept). It takes jobs and gives results by value, through two pipes of pointers, so that no lock is
+ * needed. It decides nothing: a plan's operations run in their order, and the first failure of a device ends that device's further ones.
  */
 #include "daemon/model/observed.h"
 #include "daemon/model/plan.h"

@@ -3,7 +3,7 @@
 /*
  * Network namespaces: opening what a document names, telling whether it is one, recognising it again, entering it. Nothing here
  * keeps a namespace alive: descriptors are closed when the request is done. Opening and checking may happen in the loop
- * (an accepted request is checked at once); entering is the executor's alone.
+ * (an accepted request is checked at once); entering is the executor's, but for nk_netns_accept.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -32,8 +32,8 @@ struct nk_netns_identity {
 int nk_netns_open(const struct nk_netns *ns, int *ret_fd, struct nk_error *err);
 /*
  * Make a reference durable when a request is accepted: PID gets its start time and boot id; FD (fds: the descriptors that
- * came along) becomes NAME when /run/netns has it, else ID. Checks that it is a network namespace. 0; -errno with err filled
- * (not_found or invalid params at `pointer`).
+ * came along) becomes NAME when /run/netns has it, else ID, for whose cookie the thread, the loop's, enters it and leaves at once.
+ * Checks that it is a network namespace. 0; -errno with err filled (not_found or invalid params at `pointer`).
  */
 int nk_netns_accept(struct nk_netns *ns, const int *fds, size_t n_fds, const char *pointer, struct nk_error *err);
 
@@ -45,7 +45,7 @@ int nk_netns_identify(int fd, struct nk_netns_identity *ret);
  * a device crosses, or the peer's first events are lost. NK_NSID_HOST for s's own. 0 or -errno. */
 int nk_netns_nsid(struct nk_rtnl *s, int fd, int32_t *ret);
 
-/* Enter; and go back to where the thread was at its start. 0 or -errno. Executor only. */
+/* Enter; and go back to where the thread was at its start. 0 or -errno. */
 int nk_netns_enter(int fd);
 int nk_netns_leave(void);
 
