@@ -119,7 +119,7 @@ static void netkit_set_rx_headroom(struct net_device *dev, int room)
 	rcu_read_lock();
 	peer = rcu_dereference(end->peer);
 	if (peer) {
-		end->rx_headroom = clamp(room, 0, U16_MAX);
+		end->rx_headroom = clamp(room, 0, NETKIT_MAX_HEADROOM);
 		netkit_apply_headroom(dev, peer);
 	}
 	rcu_read_unlock();

@@ -22,6 +22,13 @@
 
 #define NETKIT_KIND "netkit"
 
+/*
+ * The most headroom that an end reserves, in bytes. An skb keeps the places of
+ * its headers in 16 bits, counted from the start of its buffer, so all that
+ * stands before and in them has to fit; this leaves plenty on either side.
+ */
+#define NETKIT_MAX_HEADROOM 4096
+
 /* Why a packet was dropped, in the order of the strings in stats.c. */
 enum netkit_drop {
 	NETKIT_DROP_BY_PROG,	/* the chain's verdict */

@@ -26,6 +26,15 @@ static struct nlattr *netkit_test_u32(struct netkit_test_attr *attr, int type,
 	return &attr->head;
 }
 
+static struct nlattr *netkit_test_u16(struct netkit_test_attr *attr, int type,
+				      u16 value)
+{
+	attr->head.nla_type = type;
+	attr->head.nla_len = nla_attr_size(sizeof(value));
+	memcpy(attr->value, &value, sizeof(value));
+	return &attr->head;
+}
+
 struct netkit_test_value {
 	int attr;
 	u32 value;
@@ -54,6 +63,10 @@ static const struct netkit_test_value netkit_test_values[] = {
 	{ IFLA_NETKIT_PAIRING, NETKIT_DEVICE_PAIR, 0 },
 	{ IFLA_NETKIT_PAIRING, NETKIT_DEVICE_SINGLE, 0 },
 	{ IFLA_NETKIT_PAIRING, 2, -ERANGE },
+	{ IFLA_NETKIT_HEADROOM, NETKIT_MAX_HEADROOM, 0 },
+	{ IFLA_NETKIT_HEADROOM, NETKIT_MAX_HEADROOM + 1, -ERANGE },
+	{ IFLA_NETKIT_HEADROOM, U16_MAX, -ERANGE },
+	{ IFLA_NETKIT_TAILROOM, U16_MAX, 0 },
 };
 
 static void netkit_test_value_name(const struct netkit_test_value *value,
@@ -76,7 +89,10 @@ static void netkit_test_validate_value(struct kunit *test)
 
 	tb = kunit_kcalloc(test, IFLA_MAX + 1, sizeof(*tb), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, tb);
-	data[v->attr] = netkit_test_u32(&attr, v->attr, v->value);
+	if (v->attr == IFLA_NETKIT_HEADROOM || v->attr == IFLA_NETKIT_TAILROOM)
+		data[v->attr] = netkit_test_u16(&attr, v->attr, v->value);
+	else
+		data[v->attr] = netkit_test_u32(&attr, v->attr, v->value);
 
 	KUNIT_EXPECT_EQ(test, netkit_validate(tb, data, &extack), v->ret);
 	if (v->ret) {
@@ -229,14 +245,14 @@ static void netkit_test_headroom(struct kunit *test)
 	ops->ndo_set_rx_headroom(pair->peer, 64);
 	KUNIT_EXPECT_EQ(test, pair->primary->needed_headroom, 64);
 
-	/* Never less than at creation, never more than can be said. */
+	/* Never less than at creation, never more than an skb can tell. */
 	ops->ndo_set_rx_headroom(pair->peer, -1);
 	KUNIT_EXPECT_EQ(test, pair->primary->needed_headroom, 48);
 	ops->ndo_set_rx_headroom(pair->primary, 8);
 	KUNIT_EXPECT_EQ(test, pair->primary->needed_headroom, 32);
 	KUNIT_EXPECT_EQ(test, pair->peer->needed_headroom, 32);
 	ops->ndo_set_rx_headroom(pair->primary, U16_MAX + 1);
-	KUNIT_EXPECT_EQ(test, pair->peer->needed_headroom, U16_MAX);
+	KUNIT_EXPECT_EQ(test, pair->peer->needed_headroom, NETKIT_MAX_HEADROOM);
 }
 
 static void netkit_test_counters(struct kunit *test)

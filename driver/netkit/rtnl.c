@@ -7,6 +7,7 @@
  */
 #include <linux/capability.h>
 #include <linux/etherdevice.h>
+#include <linux/stringify.h>
 #include <net/rtnetlink.h>
 
 #include "netkit.h"
@@ -155,6 +156,11 @@ int netkit_validate(struct nlattr *tb[], struct nlattr *data[],
 	if (netkit_u32(data, IFLA_NETKIT_PAIRING, 0) > NETKIT_DEVICE_SINGLE)
 		return netkit_refuse_data(extack, data, IFLA_NETKIT_PAIRING,
 					  "must be 0 (pair) or 1 (single)",
+					  -ERANGE);
+	if (req.headroom > NETKIT_MAX_HEADROOM)
+		return netkit_refuse_data(extack, data, IFLA_NETKIT_HEADROOM,
+					  "must be at most "
+					  __stringify(NETKIT_MAX_HEADROOM),
 					  -ERANGE);
 	return 0;
 }

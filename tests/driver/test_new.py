@@ -165,7 +165,7 @@ def test_pairing_out_of_range(value):
 
 # Room
 
-@pytest.mark.parametrize("headroom, tailroom", [(0, 0), (64, 32), (65535, 65535)])
+@pytest.mark.parametrize("headroom, tailroom", [(0, 0), (64, 32), (4096, 65535)])
 @pytest.mark.parametrize("pairing", [0, 1])
 def test_room(headroom, tailroom, pairing):
     data = attr(HEADROOM, u16(headroom)) + attr(TAILROOM, u16(tailroom)) + attr(PAIRING, u32(pairing))
@@ -173,6 +173,49 @@ def test_room(headroom, tailroom, pairing):
     for name in ("p0",) if pairing else ("p0", "q0"):
         shown = nk.show(name)[1]
         assert nk.number(shown[HEADROOM]) == headroom and nk.number(shown[TAILROOM]) == tailroom
+
+
+@pytest.mark.parametrize("headroom", [4097, 65535])
+@pytest.mark.parametrize("pairing", [0, 1])
+def test_headroom_has_a_limit(headroom, pairing):
+    """An skb counts the places of its headers in 16 bits, so with 64 KiB before them a tap would read beside its buffer."""
+    with refused("ERANGE", "IFLA_NETKIT_HEADROOM: must be at most 4096"):
+        nk.create(data=attr(PAIRING, u32(pairing)) + attr(HEADROOM, u16(headroom)), peer=None)
+    assert not nk.interfaces()
+
+
+@pytest.mark.parametrize("size", [8, 1400, 60000])
+def test_a_frame_with_all_the_room_there_is_crosses_whole(size, container):
+    """At the limit, from a tap and from a socket, in a device that takes the largest packets."""
+    more = attr(nk.IFLA_MTU, u32(65535))
+    nk.create(data=attr(HEADROOM, u16(4096)) + attr(TAILROOM, u16(65535)), more=more,
+              peer_more=more + attr(nk.IFLA_NET_NS_FD, u32(container.fd)))
+    nk.run("ip", "addr", "add", "10.0.0.1/24", "dev", "p0")
+    nk.up("p0")
+    with container.entered():
+        nk.run("ip", "addr", "add", "10.0.0.2/24", "dev", "q0")
+        nk.up("q0")
+        inside = nk.Tap("q0")
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind(("10.0.0.2", 2000))
+        receiver.settimeout(5)
+    nk.wait_until_running("p0")
+    outside = nk.Tap("p0")
+    payload = bytes(range(256)) * 256
+    frame = nk.udp("10.0.0.1", "10.0.0.2", payload[:size])
+    nk.send("p0", frame)
+    assert outside.frames(1) == [(4, frame)]
+    assert inside.received(1) == [frame]
+    assert receiver.recv(1 << 16) == payload[:size]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(payload[:size], ("10.0.0.2", 2000))
+    assert receiver.recv(1 << 16) == payload[:size]
+    # Both ends see the same frame, with nothing before it and nothing behind.
+    crossed = inside.received(1)
+    assert crossed == [packet for _, packet in outside.frames(1)]
+    assert len(crossed[0]) == len(frame)
+    for sock in inside, outside, receiver:
+        sock.close()
 
 
 def test_headroom_is_what_either_end_needs():
