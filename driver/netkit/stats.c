@@ -118,7 +118,6 @@ static void netkit_get_ethtool_stats(struct net_device *dev,
  */
 const struct ethtool_ops netkit_ethtool_ops = {
 	.get_link		= ethtool_op_get_link,
-	.get_ts_info		= ethtool_op_get_ts_info,
 	.get_sset_count		= netkit_sset_count,
 	.get_strings		= netkit_get_strings,
 	.get_ethtool_stats	= netkit_get_ethtool_stats,

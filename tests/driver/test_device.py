@@ -167,6 +167,14 @@ def test_ethtool():
         assert shown["version"] == os.uname().release
 
 
+def test_ethtool_promises_no_timestamps_of_its_own():
+    """Packets are stamped when they are received, as on every device; nothing stamps those that are sent."""
+    nk.create()
+    shown = nk.run("ethtool", "-T", "p0")
+    assert "software-receive" in shown
+    assert "transmit" not in shown and "hardware-receive" not in shown, shown
+
+
 def test_bpftool(fds):
     ifindex = nk.create()
     program = fds(nk.load(nk.returns(nk.NEXT)))
