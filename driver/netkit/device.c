@@ -27,6 +27,8 @@ static int netkit_init(struct net_device *dev)
 static void netkit_uninit(struct net_device *dev)
 {
 	netkit_chain_release(dev);
+	/* The core waits for RCU before it lets go of either end. */
+	RCU_INIT_POINTER(netkit_end(dev)->sender, NULL);
 }
 
 static void netkit_destroy(struct net_device *dev)

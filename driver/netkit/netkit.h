@@ -78,8 +78,8 @@ struct netkit_totals {
 
 /**
  * struct netkit_end - one end of a device; the private area of its net_device
- * @peer: the other end, the end itself if @single, NULL once it is being
- *	deleted. No reference is held: both ends go together, and both
+ * @peer: the other end, NULL once it is being deleted; for good the end itself
+ *	if @single. No reference is held: both ends go together, and both
  *	pointers are cleared before either does.
  * @chain: the programs that run, or NULL; points into @bundle
  * @counters: per CPU, owned from ndo_init until the destructor
@@ -90,6 +90,9 @@ struct netkit_totals {
  * @single: there is no other end
  * @min_headroom: bytes asked for at creation, the least that is reserved
  * @rx_headroom: bytes that the user of this end asked for since
+ * @sender: the end whose packets this one receives, for the counters: @peer,
+ *	and still that while it is being deleted, up to ndo_uninit, so that
+ *	the last messages about a device have its totals
  * @bundle: storage of the chain, changed under RTNL
  */
 struct netkit_end {
@@ -103,6 +106,7 @@ struct netkit_end {
 	bool				single;
 	u16				min_headroom;
 	u16				rx_headroom;
+	struct net_device __rcu		*sender;
 	struct bpf_mprog_bundle		bundle;
 };
 

@@ -240,6 +240,12 @@ static int netkit_register_primary(struct net_device *dev, struct nlattr *tb[],
 				   extack);
 }
 
+static void netkit_tie(struct net_device *dev, struct net_device *peer)
+{
+	rcu_assign_pointer(netkit_end(dev)->peer, peer);
+	rcu_assign_pointer(netkit_end(dev)->sender, peer);
+}
+
 static int netkit_new_single(struct net_device *dev, struct nlattr *tb[],
 			     struct nlattr *data[],
 			     const struct netkit_request *req,
@@ -261,7 +267,7 @@ static int netkit_new_single(struct net_device *dev, struct nlattr *tb[],
 	netkit_fill_end(dev, req, true, !tb[IFLA_ADDRESS]);
 	ret = netkit_register_primary(dev, tb, extack);
 	if (!ret)
-		rcu_assign_pointer(netkit_end(dev)->peer, dev);
+		netkit_tie(dev, dev);
 	return ret;
 }
 
@@ -381,8 +387,8 @@ static int netkit_new_pair(struct net *src_net, struct net_device *dev,
 		return ret;
 	}
 
-	rcu_assign_pointer(netkit_end(dev)->peer, peer);
-	rcu_assign_pointer(netkit_end(peer)->peer, dev);
+	netkit_tie(dev, peer);
+	netkit_tie(peer, dev);
 	return 0;
 }
 
@@ -463,18 +469,21 @@ static int netkit_changelink(struct net_device *dev, struct nlattr *tb[],
 	return 0;
 }
 
-/* Both ends forget each other before either is taken from its netns. */
+/*
+ * Both ends forget each other before either is taken from its netns. A single
+ * device keeps itself: it can't be gone before itself.
+ */
 static void netkit_dellink(struct net_device *dev, struct list_head *head)
 {
 	struct net_device *peer = rtnl_dereference(netkit_end(dev)->peer);
 
-	RCU_INIT_POINTER(netkit_end(dev)->peer, NULL);
 	unregister_netdevice_queue(dev, head);
+	if (!peer || peer == dev)
+		return;
 
-	if (peer && peer != dev) {
-		RCU_INIT_POINTER(netkit_end(peer)->peer, NULL);
-		unregister_netdevice_queue(peer, head);
-	}
+	RCU_INIT_POINTER(netkit_end(dev)->peer, NULL);
+	RCU_INIT_POINTER(netkit_end(peer)->peer, NULL);
+	unregister_netdevice_queue(peer, head);
 }
 
 static struct net *netkit_get_link_net(const struct net_device *dev)

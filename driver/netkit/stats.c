@@ -44,14 +44,14 @@ void netkit_sum_counters(const struct netkit_end *end,
 
 /*
  * The core's own counters hold what bpf_redirect_peer() delivered to this end
- * past its peer; the rest of what it received is what the peer passed.
+ * past its peer; the rest of what it received is what the sender passed.
  */
 void netkit_get_stats64(struct net_device *dev,
 			struct rtnl_link_stats64 *stats)
 {
 	const struct netkit_end *end = netkit_end(dev);
 	struct netkit_totals totals;
-	struct net_device *peer;
+	struct net_device *sender;
 	int why;
 
 	dev_get_tstats64(dev, stats);
@@ -63,9 +63,9 @@ void netkit_get_stats64(struct net_device *dev,
 		stats->tx_dropped += totals.dropped[why];
 
 	rcu_read_lock();
-	peer = rcu_dereference(end->peer);
-	if (peer) {
-		netkit_sum_counters(netkit_end(peer), &totals);
+	sender = rcu_dereference(end->sender);
+	if (sender) {
+		netkit_sum_counters(netkit_end(sender), &totals);
 		stats->rx_packets += totals.passed;
 		stats->rx_bytes += totals.passed_bytes;
 	}

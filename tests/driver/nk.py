@@ -23,7 +23,7 @@ HOOK_PRIMARY, HOOK_PEER, TCX_INGRESS = 54, 55, 46
 BEFORE, AFTER, REPLACE, ID, LINK = 1 << 3, 1 << 4, 1 << 2, 1 << 5, 1 << 13
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_STATS64 = 1, 3, 4, 18, 28, 23
-IFLA_NET_NS_PID, IFLA_GSO_MAX_SIZE, IFLA_OPERSTATE = 19, 41, 16
+IFLA_NET_NS_PID, IFLA_GSO_MAX_SIZE, IFLA_OPERSTATE, IFLA_LINK = 19, 41, 16, 5
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x200, 0x400
 IFF_UP = 1
@@ -140,9 +140,39 @@ def number(data):
     return int.from_bytes(data, "little")
 
 
+class Listener:
+    """What rtnetlink tells everybody about the links of the current netns, from now on."""
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self.sock.bind((0, 1))  # RTMGRP_LINK
+        self.sock.settimeout(0.3)
+
+    def messages(self, index):
+        """(message type, attributes) of all that has been said about this link."""
+        found = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                data = self.sock.recv(1 << 16)
+                while data:
+                    size, kind = struct.unpack_from("=IH", data)
+                    if struct.unpack_from("=i", data, 20)[0] == index:
+                        found.append((kind, attrs(data[32:size])))
+                    data = data[(size + 3) & ~3:]
+        return found
+
+    def close(self):
+        self.sock.close()
+
+
 def stats(name):
     """Packets and bytes received and sent, and what was dropped, as the core tells."""
-    values = struct.unpack_from("=8Q", show(name)[0][IFLA_STATS64])
+    return link_stats(show(name)[0])
+
+
+def link_stats(link):
+    """The same, of a link's attributes."""
+    values = struct.unpack_from("=8Q", link[IFLA_STATS64])
     return dict(zip(("rx", "tx", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"), values))
 
 

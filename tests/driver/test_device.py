@@ -310,6 +310,25 @@ def test_redirect_peer(pair, container, fds):
     tap.close()
 
 
+@pytest.mark.parametrize("end", ["p0", "q0"])
+def test_the_last_messages_have_the_counters(end, pair, container):
+    """Whichever end is deleted, what is said about either while it goes has all that it sent and received."""
+    nk.run("ping", "-q", "-c", "3", "-i", "0.1", "10.0.0.2")
+    listeners = {}
+    for name, inside in ("p0", _nowhere), ("q0", container.entered):
+        with inside():
+            listeners[name] = nk.Listener(), socket.if_nametoindex(name), nk.stats(name)
+    with (container.entered if end == "q0" else _nowhere)():
+        nk.delete(end)
+    for name, (listener, index, before) in listeners.items():
+        messages = listener.messages(index)
+        listener.close()
+        assert messages[-1][0] == nk.RTM_DELLINK
+        assert before["rx"] >= 3 and before["tx"] >= 3
+        for _, link in messages:
+            assert nk.link_stats(link) == before, name
+
+
 def marks(hook_value):
     """A program that passes what has mark and priority hook_value, and drops the rest."""
     load_mark = nk.insn(0x61, 2, 1, 8)       # r2 = skb->mark

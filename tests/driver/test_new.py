@@ -157,6 +157,21 @@ def test_a_single_device_moves_and_dies_with_its_netns(container, fds):
     assert nk.link_info(made)["ifindex"] == 0
 
 
+def test_the_last_messages_about_a_single_device():
+    """They have its counters, and name no other device below it."""
+    single()
+    nk.send("s0", nk.udp("10.0.0.2", "10.0.0.1"))
+    before, index, listener = nk.stats("s0"), socket.if_nametoindex("s0"), nk.Listener()
+    assert before["rx"] == before["tx"] >= 1
+    nk.delete("s0")
+    messages = listener.messages(index)
+    listener.close()
+    assert messages[-1][0] == nk.RTM_DELLINK
+    for _, link in messages:
+        assert nk.link_stats(link) == before
+        assert nk.IFLA_LINK not in link
+
+
 @pytest.mark.parametrize("value", [2, 0xffffffff])
 def test_pairing_out_of_range(value):
     with refused("ERANGE", "IFLA_NETKIT_PAIRING: must be 0 (pair) or 1 (single)"):
