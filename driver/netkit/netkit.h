@@ -126,6 +126,7 @@ netdev_tx_t netkit_xmit(struct sk_buff *skb, struct net_device *dev);
 /* rtnl.c: creation, change, deletion and display through rtnetlink */
 int netkit_validate(struct nlattr *tb[], struct nlattr *data[],
 		    struct netlink_ext_ack *extack);
+int netkit_check_new(struct nlattr *data[], struct netlink_ext_ack *extack);
 int netkit_check_change(const struct netkit_end *end, struct nlattr *data[],
 			struct netlink_ext_ack *extack);
 

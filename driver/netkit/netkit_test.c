@@ -86,6 +86,7 @@ static void netkit_test_validate_value(struct kunit *test)
 	struct netlink_ext_ack extack = {};
 	struct netkit_test_attr attr = {};
 	struct nlattr **tb;
+	int ret;
 
 	tb = kunit_kcalloc(test, IFLA_MAX + 1, sizeof(*tb), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, tb);
@@ -94,7 +95,10 @@ static void netkit_test_validate_value(struct kunit *test)
 	else
 		data[v->attr] = netkit_test_u32(&attr, v->attr, v->value);
 
-	KUNIT_EXPECT_EQ(test, netkit_validate(tb, data, &extack), v->ret);
+	ret = netkit_validate(tb, data, &extack);
+	if (!ret)
+		ret = netkit_check_new(data, &extack);
+	KUNIT_EXPECT_EQ(test, ret, v->ret);
 	if (v->ret) {
 		KUNIT_ASSERT_NOT_NULL(test, extack._msg);
 		KUNIT_EXPECT_PTR_EQ(test, extack.bad_attr, &attr.head);
@@ -201,10 +205,14 @@ static void netkit_test_check_change(struct kunit *test)
 			netkit_test_change(dev, IFLA_NETKIT_POLICY, 0));
 	KUNIT_EXPECT_EQ(test, 0,
 			netkit_test_change(dev, IFLA_NETKIT_PEER_POLICY, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			netkit_test_change(dev, IFLA_NETKIT_POLICY, 5));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			netkit_test_change(dev, IFLA_NETKIT_PEER_POLICY, 5));
 	KUNIT_EXPECT_EQ(test, -EACCES,
-			netkit_test_change(pair->peer, IFLA_NETKIT_POLICY, 0));
+			netkit_test_change(pair->peer, IFLA_NETKIT_POLICY, 5));
 	KUNIT_EXPECT_EQ(test, -EACCES,
-			netkit_test_change(dev, IFLA_NETKIT_MODE, 0));
+			netkit_test_change(dev, IFLA_NETKIT_MODE, 9));
 	KUNIT_EXPECT_EQ(test, -EACCES,
 			netkit_test_change(dev, IFLA_NETKIT_SCRUB, 0));
 	KUNIT_EXPECT_EQ(test, -EACCES,

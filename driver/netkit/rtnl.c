@@ -99,11 +99,6 @@ static void netkit_read_request(struct nlattr *data[],
 				 NETKIT_DEVICE_PAIR) == NETKIT_DEVICE_SINGLE;
 }
 
-static bool netkit_is_policy(u32 value)
-{
-	return value == NETKIT_PASS || value == NETKIT_DROP;
-}
-
 static int netkit_validate_address(struct nlattr *attr,
 				   struct netlink_ext_ack *extack)
 {
@@ -120,7 +115,10 @@ static int netkit_validate_address(struct nlattr *attr,
 	return 0;
 }
 
-/* Called for creation and change alike, before either. */
+/*
+ * Called for creation and change alike, before either, so that what is checked
+ * here is refused with the same errno also where it may not be given at all.
+ */
 int netkit_validate(struct nlattr *tb[], struct nlattr *data[],
 		    struct netlink_ext_ack *extack)
 {
@@ -133,18 +131,6 @@ int netkit_validate(struct nlattr *tb[], struct nlattr *data[],
 
 	netkit_read_request(data, &req);
 
-	if (!netkit_is_policy(req.policy))
-		return netkit_refuse_data(extack, data, IFLA_NETKIT_POLICY,
-					  "must be 0 (pass) or 2 (drop)",
-					  -EINVAL);
-	if (!netkit_is_policy(req.peer_policy))
-		return netkit_refuse_data(extack, data,
-					  IFLA_NETKIT_PEER_POLICY,
-					  "must be 0 (pass) or 2 (drop)",
-					  -EINVAL);
-	if (req.mode != NETKIT_L2 && req.mode != NETKIT_L3)
-		return netkit_refuse_data(extack, data, IFLA_NETKIT_MODE,
-					  "must be 0 (L2) or 1 (L3)", -EINVAL);
 	if (req.scrub > NETKIT_SCRUB_DEFAULT)
 		return netkit_refuse_data(extack, data, IFLA_NETKIT_SCRUB,
 					  "must be 0 (none) or 1 (default)",
@@ -163,6 +149,31 @@ int netkit_validate(struct nlattr *tb[], struct nlattr *data[],
 					  __stringify(NETKIT_MAX_HEADROOM),
 					  -ERANGE);
 	return 0;
+}
+
+static int netkit_check_policy(struct nlattr *data[], int type,
+			       struct netlink_ext_ack *extack)
+{
+	u32 policy = netkit_u32(data, type, NETKIT_PASS);
+
+	if (policy == NETKIT_PASS || policy == NETKIT_DROP)
+		return 0;
+
+	return netkit_refuse_data(extack, data, type,
+				  "must be 0 (pass) or 2 (drop)", -EINVAL);
+}
+
+/* The values of a creation that netkit_validate() leaves alone. */
+int netkit_check_new(struct nlattr *data[], struct netlink_ext_ack *extack)
+{
+	u32 mode = netkit_u32(data, IFLA_NETKIT_MODE, NETKIT_L3);
+
+	if (mode != NETKIT_L2 && mode != NETKIT_L3)
+		return netkit_refuse_data(extack, data, IFLA_NETKIT_MODE,
+					  "must be 0 (L2) or 1 (L3)", -EINVAL);
+
+	return netkit_check_policy(data, IFLA_NETKIT_POLICY, extack) ?:
+	       netkit_check_policy(data, IFLA_NETKIT_PEER_POLICY, extack);
 }
 
 static int netkit_refuse_l3_address(enum netkit_mode mode,
@@ -399,6 +410,10 @@ static int netkit_newlink(struct net *src_net, struct net_device *dev,
 	struct netkit_request req;
 	int ret;
 
+	ret = netkit_check_new(data, extack);
+	if (ret)
+		return ret;
+
 	netkit_read_request(data, &req);
 
 	ret = netkit_refuse_l3_address(req.mode, tb[IFLA_ADDRESS], extack);
@@ -446,7 +461,9 @@ int netkit_check_change(const struct netkit_end *end, struct nlattr *data[],
 					  IFLA_NETKIT_PEER_POLICY,
 					  "the device has no peer",
 					  -EOPNOTSUPP);
-	return 0;
+
+	return netkit_check_policy(data, IFLA_NETKIT_POLICY, extack) ?:
+	       netkit_check_policy(data, IFLA_NETKIT_PEER_POLICY, extack);
 }
 
 static int netkit_changelink(struct net_device *dev, struct nlattr *tb[],

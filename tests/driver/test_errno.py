@@ -97,7 +97,13 @@ def test_address_later():
     (attr(SCRUB, u32(1)), "EACCES", "IFLA_NETKIT_SCRUB: fixed"),
     (attr(PEER_SCRUB, u32(1)), "EACCES", "IFLA_NETKIT_PEER_SCRUB: fixed"),
     (nk.peer_info("q1"), "EINVAL", "IFLA_NETKIT_PEER_INFO: can only be given at creation"),
-    (attr(POLICY, u32(5)), "EINVAL", "IFLA_NETKIT_POLICY"),
+    (attr(POLICY, u32(5)), "EINVAL", "IFLA_NETKIT_POLICY: must be"),
+    (attr(PEER_POLICY, u32(5)), "EINVAL", "IFLA_NETKIT_PEER_POLICY: must be"),
+    # What may not be given at all is no better for a wrong value, but where the range is a matter of the attribute's type.
+    (attr(MODE, u32(9)), "EACCES", "IFLA_NETKIT_MODE: fixed at creation"),
+    (attr(SCRUB, u32(9)), "ERANGE", "IFLA_NETKIT_SCRUB: must be"),
+    (attr(PEER_SCRUB, u32(9)), "ERANGE", "IFLA_NETKIT_PEER_SCRUB: must be"),
+    (attr(MODE, u32(9)) + attr(POLICY, u32(5)), "EACCES", "IFLA_NETKIT_MODE: fixed at creation"),
     (attr(PRIMARY, u8(0)), "EINVAL", "IFLA_NETKIT_PRIMARY"),
     # Of two values, one of which is refused, neither is taken.
     (attr(POLICY, u32(nk.DROP)) + attr(MODE, u32(nk.L3)), "EACCES", "IFLA_NETKIT_MODE"),
@@ -113,7 +119,9 @@ def test_change(data, errno, text):
 def test_change_through_the_peer():
     nk.create()
     before = nk.show("p0")[1]
-    for data in attr(POLICY, u32(nk.DROP)), attr(PEER_POLICY, u32(nk.DROP)), attr(MODE, u32(nk.L2)):
+    # Also what would be wrong through the primary.
+    for data in attr(POLICY, u32(nk.DROP)), attr(PEER_POLICY, u32(nk.DROP)), attr(MODE, u32(nk.L2)), attr(POLICY, u32(5)), \
+            attr(PEER_POLICY, u32(5)), attr(MODE, u32(9)), nk.peer_info("q1"), b"":
         with refused("EACCES", "a peer can only be changed through its primary"):
             nk.change("q0", data)
     assert nk.show("p0")[1] == before
