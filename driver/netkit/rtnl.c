@@ -230,6 +230,8 @@ static int netkit_register_end(struct net_device *dev,
 		return netkit_refuse(extack, attr, name,
 				     "not a name for a device", ret);
 	case -EBUSY:
+		if (netkit_end(dev)->primary)
+			name = "ifi_index";
 		return netkit_refuse(extack, NULL, name, "the index is taken",
 				     ret);
 	}
@@ -291,7 +293,7 @@ static int netkit_new_single(struct net_device *dev, struct nlattr *tb[],
 static struct net *netkit_peer_net(struct net *src_net, struct nlattr *peer_tb[],
 				   struct netlink_ext_ack *extack)
 {
-	struct nlattr *attr = peer_tb[IFLA_NET_NS_FD] ?: peer_tb[IFLA_NET_NS_PID];
+	struct nlattr *attr = peer_tb[IFLA_NET_NS_PID] ?: peer_tb[IFLA_NET_NS_FD];
 	struct net *net = rtnl_link_get_net(src_net, peer_tb);
 
 	if (IS_ERR(net)) {
@@ -425,6 +427,22 @@ static int netkit_newlink(struct net *src_net, struct net_device *dev,
 	return netkit_new_pair(src_net, dev, tb, data, &req, extack);
 }
 
+/* The text is about the first attribute, if the request has any. */
+static int netkit_refuse_peer_change(struct nlattr *data[],
+				     struct netlink_ext_ack *extack)
+{
+	static const char why[] =
+		"a peer can only be changed through its primary";
+	int i;
+
+	for (i = 1; i <= IFLA_NETKIT_MAX; i++)
+		if (data[i])
+			return netkit_refuse_data(extack, data, i, why,
+						  -EACCES);
+
+	return netkit_refuse(extack, NULL, "IFLA_INFO_DATA", why, -EACCES);
+}
+
 /* Whether a request may change a device, which changes nothing yet. */
 int netkit_check_change(const struct netkit_end *end, struct nlattr *data[],
 			struct netlink_ext_ack *extack)
@@ -439,11 +457,8 @@ int netkit_check_change(const struct netkit_end *end, struct nlattr *data[],
 	};
 	int i;
 
-	if (!end->primary) {
-		NL_SET_ERR_MSG(extack,
-			       "netkit: a peer can only be changed through its primary");
-		return -EACCES;
-	}
+	if (!end->primary)
+		return netkit_refuse_peer_change(data, extack);
 
 	for (i = 0; i < ARRAY_SIZE(fixed); i++)
 		if (data[fixed[i]])

@@ -65,6 +65,10 @@ def test_an_index_that_is_taken():
     taken = nk.ifinfo(index=socket.if_nametoindex("q0")) + attr(nk.IFLA_IFNAME, "q1")
     with refused("EBUSY", "IFLA_NETKIT_PEER_INFO: the index is taken"):
         nk.request(nk.RTM_NEWLINK, nk.NLM_F_CREATE | nk.NLM_F_EXCL, nk.link_body(attr(PEER_INFO, taken), "p1", index=900))
+    # The peer comes first, and here takes what is meant for the primary.
+    same = nk.ifinfo(index=900) + attr(nk.IFLA_IFNAME, "q1")
+    with refused("EBUSY", "ifi_index: the index is taken"):
+        nk.request(nk.RTM_NEWLINK, nk.NLM_F_CREATE | nk.NLM_F_EXCL, nk.link_body(attr(PEER_INFO, same), "p1", index=900))
 
 
 @pytest.mark.parametrize("mode, mac, errno, text", [

@@ -320,6 +320,28 @@ def test_a_refusal_points_at_its_attribute(wrong):
     assert caught.value.offset == 16 + body.index(wrong)
 
 
+@pytest.mark.parametrize("wrong, name", [
+    (attr(POLICY, u32(nk.DROP)), "IFLA_NETKIT_POLICY"), (attr(MODE, u32(9)), "IFLA_NETKIT_MODE"),
+    (nk.peer_info("q1") + attr(POLICY, u32(0)), "IFLA_NETKIT_PEER_INFO"), (b"", "IFLA_INFO_DATA")])
+def test_a_change_through_the_peer_points_at_its_first_attribute(wrong, name):
+    nk.create()
+    body = nk.link_body(wrong, index=socket.if_nametoindex("q0"))
+    with pytest.raises(nk.KernelError) as caught:
+        nk.request(nk.RTM_NEWLINK, 0, body)
+    assert f"{name}: a peer can only be changed through its primary" in caught.value.text
+    assert caught.value.offset == (16 + body.index(wrong) if wrong else None)
+
+
+def test_of_two_namespaces_the_one_that_counts_is_named(container):
+    """The core takes the process before the descriptor."""
+    wrong = attr(nk.IFLA_NET_NS_PID, u32(0x7ffffff))
+    body = nk.link_body(nk.peer_info("q0", attr(nk.IFLA_NET_NS_FD, u32(container.fd)) + wrong), "p0")
+    with pytest.raises(nk.KernelError) as caught:
+        nk.request(nk.RTM_NEWLINK, nk.NLM_F_CREATE, body)
+    assert caught.value.name == "ESRCH" and "names no network namespace" in caught.value.text
+    assert caught.value.offset == 16 + body.index(wrong)
+
+
 def test_a_name_that_is_taken():
     with refused("EEXIST", "IFLA_IFNAME: taken"):
         nk.request(nk.RTM_NEWLINK, nk.NLM_F_CREATE | nk.NLM_F_EXCL, nk.link_body(None, "nk0"))
