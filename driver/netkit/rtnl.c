@@ -335,9 +335,10 @@ static struct net_device *netkit_new_peer(struct net *src_net,
 		return ERR_CAST(net);
 	peer = rtnl_create_link(net, name, assigned, &netkit_rtnl_ops, peer_tb,
 				extack);
-	put_net(net);
-	if (IS_ERR(peer))
+	if (IS_ERR(peer)) {
+		put_net(net);
 		return peer;
+	}
 
 	if (info && dev->ifindex)
 		peer->ifindex = info->ifi_index;
@@ -347,6 +348,8 @@ static struct net_device *netkit_new_peer(struct net *src_net,
 	ret = netkit_register_end(peer, peer_tb[IFLA_IFNAME],
 				  "IFLA_NETKIT_PEER_INFO",
 				  "the peer's name is taken", extack);
+	/* A netns that goes takes its devices along: from now on this one too. */
+	put_net(net);
 	if (ret) {
 		free_netdev(peer);
 		return ERR_PTR(ret);
