@@ -33,8 +33,10 @@ driver-torture:
 driver-bench:
 	tests/driver/bench
 
+# From GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL, which the lab's root would not see by itself.
 driver-patch:
-	tools/lab kernel-root --out build/driver-patch -- /src/driver/series /lab /lab-out
+	tools/lab kernel-root --out build/driver-patch -- env $${GIT_AUTHOR_NAME:+"GIT_AUTHOR_NAME=$$GIT_AUTHOR_NAME"} \
+		$${GIT_AUTHOR_EMAIL:+"GIT_AUTHOR_EMAIL=$$GIT_AUTHOR_EMAIL"} /src/driver/series /lab /lab-out
 
 shell:
 	tools/lab shell --init systemd
