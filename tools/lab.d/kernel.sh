@@ -39,7 +39,7 @@ kernel_make() {
 kasan='KASAN_SANITIZE=$(if $(filter net/% drivers/net/% kernel/bpf/%,$(obj)/),y,n)'
 
 # kernel_objects_build DIR FRAGMENT…: DIR/linux is the source with the headers as our driver wants them, DIR/build everything
-# compiled from it with the FRAGMENTs over tinyconfig, and the tree's own driver.
+# compiled from it with the FRAGMENTs and nothing that they don't ask for, and the tree's own driver.
 kernel_objects_build() {
 	local out=$1
 	shift
