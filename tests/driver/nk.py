@@ -267,6 +267,18 @@ def redirects(ifindex, helper=23, flags=0):
     return insn(0xb7, 1, imm=ifindex) + insn(0xb7, 2, imm=flags) + insn(0x85, imm=helper) + insn(0x95)
 
 
+def calls(helper, *arguments):
+    """A program that calls a helper with its packet and these numbers, and leaves the verdict to those that follow."""
+    return (b"".join(insn(0xb7, 2 + i, imm=value) for i, value in enumerate(arguments)) + insn(0x85, imm=helper) +
+            insn(0xb7, 0, imm=NEXT) + insn(0x95))
+
+
+def passes_linear(size):
+    """A program that passes a packet of which it sees size bytes from data to data_end, and drops every other."""
+    return (insn(0x61, 2, 1, 76) + insn(0x61, 3, 1, 80) + insn(0x1f, 3, 2) + insn(0xb7, 0, imm=PASS) +
+            insn(0x15, 3, off=1, imm=size) + insn(0xb7, 0, imm=DROP) + insn(0x95))
+
+
 SCHED_CLS, XDP, SOCKET_FILTER = 3, 6, 1
 
 

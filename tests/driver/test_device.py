@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a device is and does, the same with our driver and with the tree's own, also for iproute2, ethtool and bpftool."""
+import contextlib
 import json
 import os
 import socket
@@ -290,6 +291,112 @@ def test_redirect(pair, container, fds):
     assert after["tx"] - before["tx"] == 1 and after["tx_dropped"] == before["tx_dropped"]
     tap.close()
     past.close()
+
+
+def test_redirect_neigh(pair, container, fds):
+    """bpf_redirect_neigh() from a program: the frame gets the addresses that the receiving end's netns has for the next hop."""
+    nk.run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    nk.run("ip", "addr", "add", "10.0.1.1/24", "dev", "v0")
+    nk.up("v0", "v1")
+    neighbour = b"\x02\0\0\0\0\x77"
+    nk.run("ip", "neigh", "add", "10.0.1.9", "lladdr", neighbour.hex(":"), "dev", "v0", "nud", "permanent")
+    # Ifindex, no parameters, their length, no flags.
+    code = (nk.insn(0xb7, 1, imm=socket.if_nametoindex("v0")) + b"".join(nk.insn(0xb7, r) for r in (2, 3, 4)) +
+            nk.insn(0x85, imm=152) + nk.insn(0x95))
+    fds(nk.link(fds(nk.load(code)), pair, HOOK_PEER))
+    tap, past = nk.Tap("v1"), nk.Tap("p0")
+    frame = nk.udp("10.0.0.2", "10.0.1.9")
+    with container.entered():
+        before = nk.stats("q0")
+        nk.send("q0", frame)
+        after = nk.stats("q0")
+    assert tap.received(1) == [neighbour + nk.show("v0")[0][nk.IFLA_ADDRESS] + frame[12:]]
+    assert not past.received()
+    assert after["tx"] - before["tx"] == 1 and after["tx_dropped"] == before["tx_dropped"]
+    tap.close()
+    past.close()
+
+
+@pytest.mark.parametrize("code, length", [
+    (nk.calls(38, 3000, 0), 3000),  # bpf_skb_change_tail(), which moves the packet to a larger buffer
+    (nk.calls(38, 44, 0), 44),
+    (nk.calls(39, 8000), 8000),     # bpf_skb_pull_data(), of a packet that is mostly in fragments
+])
+def test_a_program_sees_what_the_one_before_it_changed(code, length, pair, container, fds):
+    """The data pointers of the second program are those of the packet that the first one left."""
+    nk.run("ip", "link", "set", "p0", "mtu", "9000")
+    frame = nk.udp("10.0.0.1", "10.0.0.2", b"x" * (8000 - 42 if length == 8000 else 8))
+    checker = fds(nk.load(nk.passes_linear(length)))
+    with container.entered():
+        tap = nk.Tap("q0")
+    # The packet as it comes is another one.
+    nk.attach(checker, pair)
+    nk.send("p0", frame)
+    assert not tap.received()
+    nk.attach(fds(nk.load(code)), pair, flags=nk.BEFORE)
+    nk.send("p0", frame)
+    found = tap.received(1)
+    tap.close()
+    assert [len(packet) for packet in found] == [length]
+    assert found[0] == frame[:length].ljust(length, b"\0")
+
+
+@contextlib.contextmanager
+def backlog(limit):
+    """Let a processor queue this many packets that it has received; the first netns has the setting, for all."""
+    path = "/proc/sys/net/core/netdev_max_backlog"
+    first, own = (os.open(f"/proc/{who}/ns/net", os.O_RDONLY | os.O_CLOEXEC) for who in (1, "thread-self"))
+
+    def write(value):
+        os.setns(first, os.CLONE_NEWNET)
+        try:
+            with open(path, "r+", encoding="ascii") as file:
+                before = file.read()
+                file.seek(0)
+                file.write(str(value))
+            return before
+        finally:
+            os.setns(own, os.CLONE_NEWNET)
+
+    before = write(limit)
+    try:
+        yield
+    finally:
+        write(before)
+        os.close(first)
+        os.close(own)
+
+
+def test_a_full_backlog_drops(pair, container):
+    """What the receiver's queue has no place for is dropped, counted as that, and not as passed."""
+    # One call that becomes forty packets in a row, for the device can't take them as one.
+    nk.run("ethtool", "-K", "p0", "tx-udp-segmentation", "off")
+    with container.entered():
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind(("10.0.0.2", 2000))
+        receiver.settimeout(0.5)
+        received = nk.stats("q0")
+    sent = nk.stats("p0")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(17, 103, 100)  # SOL_UDP, UDP_SEGMENT
+        with backlog(0):
+            for _ in range(20):
+                with contextlib.suppress(OSError):
+                    sender.sendto(b"x" * 4000, ("10.0.0.2", 2000))
+    arrived = 0
+    with contextlib.suppress(TimeoutError):
+        while receiver.recv(200):
+            arrived += 1
+    receiver.close()
+    sent = {key: value - sent[key] for key, value in nk.stats("p0").items()}
+    with container.entered():
+        received = {key: value - received[key] for key, value in nk.stats("q0").items()}
+    assert arrived >= 20 and received["rx"] == sent["tx"] == arrived
+    assert sent["tx_dropped"] == 20 * 40 - arrived > 0
+    if nk.DRIVER:
+        counters = nk.counters("p0")
+        assert counters["tx_drop_backlog"] == sent["tx_dropped"]
+        assert counters["tx_pass"] == nk.stats("p0")["tx"]
 
 
 def test_redirect_peer(pair, container, fds):
