@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -134,6 +135,54 @@ def test_a_single_device_keeps_mark_and_priority(fds):
     before = nk.counters("s0")["tx_pass"]
     nk.send("s0", nk.udp("10.0.0.2", "10.0.0.1"), mark=5)
     assert nk.counters("s0")["tx_pass"] == before + 1
+
+
+@pytest.mark.parametrize("accept", [0, 1])
+def test_a_single_device_between_two_sockets(accept, fds):
+    """What a socket of this netns sends out of the device comes back with an address of this netns for its source.
+
+    IPv4 takes that for a forgery unless accept_local allows it.
+    """
+    ifindex = single()
+    fds(nk.link(fds(nk.load(nk.returns(nk.PASS))), ifindex))
+    with open("/proc/sys/net/ipv4/conf/s0/accept_local", "w", encoding="ascii") as file:
+        file.write(str(accept))
+    group = socket.inet_aton("239.1.2.3") + socket.inet_aton("10.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        receiver.bind(("239.1.2.3", 2000))
+        receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+        receiver.settimeout(5 if accept else 0.5)
+        sender.bind(("10.0.0.1", 1000))
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("10.0.0.1"))
+        # Without this the stack would deliver a copy by itself.
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+        before = nk.counters("s0")["tx_pass"]
+        sender.sendto(b"round", ("239.1.2.3", 2000))
+        if accept:
+            assert receiver.recvfrom(100) == (b"round", ("10.0.0.1", 1000))
+        else:
+            with pytest.raises(TimeoutError):
+                receiver.recv(100)
+        assert nk.counters("s0")["tx_pass"] > before
+
+
+def test_a_single_device_has_ipv6_addresses():
+    """It hears its own question for a duplicate of its address, and knows that for its own."""
+    nk.create("s0", SINGLE + attr(MODE, u32(nk.L2)), peer=None)
+    with open("/proc/sys/net/ipv6/conf/s0/disable_ipv6", "w", encoding="ascii") as file:
+        file.write("0")
+    nk.up("s0")
+    nk.run("ip", "addr", "add", "fd00::1/64", "dev", "s0")
+    for _ in range(100):
+        shown = nk.run("ip", "-6", "addr", "show", "dev", "s0")
+        if "fd00::1/64" in shown and "tentative" not in shown:
+            break
+        time.sleep(0.1)
+    assert "fd00::1/64" in shown and "fe80::" in shown
+    assert "tentative" not in shown and "dadfailed" not in shown, shown
+    assert nk.stats("s0")["rx"] >= 2
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("fd00::1", 2000))
 
 
 def test_redirect_peer_does_not_take_a_single_device(fds):
