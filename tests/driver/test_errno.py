@@ -2,6 +2,10 @@
 """Every misuse has its errno, the same with our driver and with the tree's own, and ours says why.
 
 Where the two differ the test has both, with the reason. After a refusal nothing is left: no device, no program, no link.
+
+Two errnos can't be reached from user space: ENOTCONN (a device is opened whose peer is gone) and ENODEV (hook peer, the peer gone). Both
+ends of a pair are created and deleted under one hold of RTNL, under which all requests are carried out, so that none finds one end alone.
+The driver checks all the same, and KUnit has the change of a policy of a peer that is gone.
 """
 import contextlib
 import os
@@ -43,6 +47,8 @@ def refused(name, text=None):
     (attr(POLICY, b""), "ERANGE", ""),
     (attr(PEER_POLICY, u8(0)), "ERANGE", ""),
     (attr(SCRUB, u16(0)), "ERANGE", ""),
+    (attr(PEER_SCRUB, u8(1)), "ERANGE", ""),
+    (attr(PEER_SCRUB, b""), "ERANGE", ""),
     (attr(PEER_INFO, b""), "ERANGE", ""),
     (attr(PEER_INFO, nk.ifinfo()[:-1]), "ERANGE", ""),
     (attr(PEER_INFO, nk.ifinfo(index=-1)), "EINVAL", ""),
@@ -136,6 +142,14 @@ def test_a_repeated_attribute_counts_once():
     nk.create(data=attr(MODE, u32(nk.L2)) + attr(MODE, u32(nk.L3)) + attr(POLICY, u32(nk.DROP)) + attr(POLICY, u32(nk.PASS)))
     assert nk.number(nk.show("p0")[1][MODE]) == nk.L3
     assert nk.number(nk.show("p0")[1][POLICY]) == nk.PASS
+
+
+@pytest.mark.parametrize("kind, value", [(MODE, nk.L2), (POLICY, nk.DROP), (PEER_POLICY, nk.DROP), (SCRUB, 0), (PEER_SCRUB, 0)])
+def test_what_is_behind_an_attributes_value_is_ignored(kind, value):
+    """Longer than its type is no error to rtnetlink, for any kind of device: the value is what comes first."""
+    nk.create(data=attr(kind, u32(value) + b"\xff" * 8))
+    assert nk.number(nk.show("p0")[1][kind]) == value
+    assert len(nk.show("p0")[1][kind]) == 4
 
 
 def test_nesting():

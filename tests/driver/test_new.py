@@ -309,10 +309,17 @@ def test_room_and_pairing_are_fixed(kind):
         nk.change("p0", attr(kind, value))
 
 
-@pytest.mark.parametrize("kind", [HEADROOM, TAILROOM])
-def test_room_of_a_wrong_length(kind):
+@pytest.mark.parametrize("wrong", [attr(HEADROOM, b"\1"), attr(TAILROOM, b"\1"), attr(PAIRING, u16(1)), attr(PAIRING, b"")])
+def test_room_and_pairing_of_a_wrong_length(wrong):
     with refused("ERANGE", ""):
-        nk.create(data=attr(kind, b"\1"))
+        nk.create(data=wrong, peer=None)
+    assert not nk.interfaces()
+
+
+def test_what_is_behind_room_and_pairing_is_ignored():
+    nk.create("s0", attr(HEADROOM, u16(64) + b"\xff" * 6) + attr(TAILROOM, u16(32) + b"\xff") + attr(PAIRING, u32(1) + b"\xff" * 4),
+              peer=None)
+    assert [nk.number(nk.show("s0")[1][kind]) for kind in (HEADROOM, TAILROOM, PAIRING)] == [64, 32, 1]
 
 
 # Rights
