@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from tools import Lines, addresses, link, pair, program, run, until
+from tools import PATIENCE, Lines, addresses, link, pair, program, run, until
 
 
 def cli(*args, input=None):
@@ -155,8 +155,8 @@ def test_waiting_on_a_terminal_ends_when_nothing_is_under_way(rpc, netns):
            "devices": [pair(attachments=[{"name": "fw", "hook": "netkit/peer", "program": "x"}])]}
     assert not rpc.apply(doc["devices"], doc["programs"])["converged"]
     terminal, side = pty.openpty()
-    began = time.monotonic()
-    p = subprocess.Popen(["netkitd-cli", "apply", "--wait=100", "-"], stdin=subprocess.PIPE, stdout=side, stderr=side)
+    end = time.monotonic() + PATIENCE
+    p = subprocess.Popen(["netkitd-cli", "apply", "--wait=600", "-"], stdin=subprocess.PIPE, stdout=side, stderr=side)
     os.close(side)
     p.stdin.write(json.dumps(doc).encode())
     p.stdin.close()
@@ -164,11 +164,12 @@ def test_waiting_on_a_terminal_ends_when_nothing_is_under_way(rpc, netns):
     try:
         while more := os.read(terminal, 4096):
             said += more
+            if time.monotonic() > end:
+                p.kill()
     except OSError:  # nobody has the other side any more
         pass
     os.close(terminal)
     assert p.wait() == 3 and b"no_such_function" in said
-    assert time.monotonic() - began < 50, said.count(b"devices ready")
 
 
 def test_the_verifiers_log_can_be_read(rpc):
