@@ -321,7 +321,7 @@ def test_redirect_neigh(pair, container, fds):
     (nk.calls(38, 3000, 0), 3000),  # bpf_skb_change_tail(), which moves the packet to a larger buffer
     (nk.calls(38, 44, 0), 44),
     (nk.calls(39, 8000), 8000),     # bpf_skb_pull_data(), of a packet that is mostly in fragments
-])
+], ids=["longer", "shorter", "linear"])
 def test_a_program_sees_what_the_one_before_it_changed(code, length, pair, container, fds):
     """The data pointers of the second program are those of the packet that the first one left."""
     nk.run("ip", "link", "set", "p0", "mtu", "9000")
