@@ -599,6 +599,7 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 		return;
 	}
 	o->wait_name = f->name_taken;
+	o->futile = 0; /* it had no effect, and that is told */
 	nk_object_fail(r, o, f->name_taken ? "NameTaken" : "KernelRefused", message, f->error.error, f->error.extack);
 }
 
