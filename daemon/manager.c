@@ -443,6 +443,7 @@ int nk_manager_new(const char *settings_path, struct nk_manager **ret, struct nk
 
 	/* Before the first write comes the first look. */
 	nk_reconcile_resync(m->reconcile, NULL, NULL);
+	nk_reconcile_revised(m->reconcile, m->revision);
 	nk_passed_collect(m->settings.bpffs, m->doc);
 	nk_document_each_program(m->doc, tell_program, m);
 	nk_document_each_device(m->doc, tell_device, m);

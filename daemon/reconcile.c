@@ -93,14 +93,19 @@ static void look_afresh(struct nk_reconcile *r, struct nk_object *o)
 	forget_failures(r, o);
 }
 
+void nk_reconcile_revised(struct nk_reconcile *r, uint64_t revision)
+{
+	if (revision > r->revision)
+		r->revision = revision;
+}
+
 void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint64_t revision)
 {
 	const struct nk_device *d = nk_document_device(r->o.doc, name);
 	struct nk_object *o = nk_objects_get(r->devices, name);
 	const struct nk_obs_device *obs = nk_cache_get(r->o.cache, name);
 
-	if (revision > r->revision)
-		r->revision = revision;
+	nk_reconcile_revised(r, revision);
 	if (!o)
 		return;
 	look_afresh(r, o);
@@ -125,8 +130,7 @@ void nk_reconcile_program_changed(struct nk_reconcile *r, const char *name, uint
 {
 	struct nk_object *o = nk_objects_get(r->programs, name);
 
-	if (revision > r->revision)
-		r->revision = revision;
+	nk_reconcile_revised(r, revision);
 	if (!o)
 		return;
 	look_afresh(r, o);

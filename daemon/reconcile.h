@@ -43,6 +43,8 @@ struct nk_reconcile_options {
 int nk_reconcile_new(const struct nk_reconcile_options *o, struct nk_reconcile **ret);
 struct nk_reconcile *nk_reconcile_free(struct nk_reconcile *r);
 
+/* The document is that of this revision, though nothing of it may be to be looked at. */
+void nk_reconcile_revised(struct nk_reconcile *r, uint64_t revision);
 /* An accepted, durable change of a device or interface (or the whole document at start: one call an object). */
 void nk_reconcile_device_changed(struct nk_reconcile *r, const char *name, uint64_t revision);
 void nk_reconcile_program_changed(struct nk_reconcile *r, const char *name, uint64_t revision);

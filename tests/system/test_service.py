@@ -30,6 +30,15 @@ def test_start_returns_when_the_state_is_reconciled(no_udev, rpc, netns):
     assert {l["ifname"] for l in ip("link", "show", "type", "netkit") if "UP" in l["flags"]} == names, "all are there when the command returns"
 
 
+def test_a_start_with_nothing_to_do_is_converged(rpc):
+    """An empty document is of a revision, too."""
+    rpc.converge([{"name": "d0", "peer": {"name": "p-d0"}}])
+    revision = rpc.converge(mode="replace")["revision"]
+    run("systemctl", "restart", "netkitd")
+    c = wait_for_daemon()
+    until(lambda: c.call("daemon.status")["revisions"] == {"desired": revision, "attempted": revision, "converged": revision}, "the revision")
+
+
 def test_a_start_that_takes_long_asks_for_time(no_udev, rpc, netns, tmp_path):
     """Before it is ready it tells its service manager, which is the test here, that it gets on; not at every step of it."""
     netns("many")
