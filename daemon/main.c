@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -75,6 +76,8 @@ static int serve(const char *settings_path)
 	/* Two threads, and large things are few: one arena gives memory back and doesn't spread. */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TRIM_THRESHOLD, 256 << 10);
+	/* Of buffers for the largest messages the first page of each is written. Huge pages would make all of it resident. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	r = nk_manager_new(settings_path, &m, &err);
 	if (r < 0)
 		return refuse(&err, r);
