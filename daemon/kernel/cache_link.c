@@ -547,7 +547,7 @@ static int feed_gone(struct nk_cache *c, const struct nk_link_info *info, int32_
 	if (other)
 		nk_cache_drop_other(c, other);
 	if (dev)
-		dev->link[NK_PRIMARY]->told = ++c->touches;
+		dev->peer_left = ++c->touches;
 	if (link && dev && link->primary) {
 		memcpy(owner, dev->o.owner, sizeof(owner));
 		/* Only a pair that is deleted takes its peer along. */
@@ -587,8 +587,9 @@ int nk_cache_feed_link(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsi
 int nk_cache_feed_inspected_link(struct nk_cache *c, const struct nlmsghdr *h, int32_t nsid, uint64_t as_of)
 {
 	const struct link *link;
+	const struct dev *dev;
 	struct nk_link_info info;
-	struct dev *dev;
+	bool older;
 	int r = nk_parse_link(h, &info);
 
 	if (r < 0)
@@ -596,13 +597,11 @@ int nk_cache_feed_inspected_link(struct nk_cache *c, const struct nlmsghdr *h, i
 	link = nk_cache_link(c, nsid, info.end.ifindex);
 	/* A peer whose own events nobody heard is known by its primary only. */
 	dev = !link && !info.primary ? find_lonely(c, info.peer_ifindex) : NULL;
-	if (dev && expects(dev, nsid, info.end.ifindex))
-		link = dev->link[NK_PRIMARY];
-	else if (link && link->primary != info.primary)
-		link = NULL;
-	if (!info.netkit || !link || link->told > as_of)
-		return 0;
-	return feed_end(c, &info, nsid, false);
+	if (link)
+		older = link->primary != info.primary || link->told > as_of;
+	else
+		older = !dev || !expects(dev, nsid, info.end.ifindex) || dev->peer_left > as_of;
+	return older || !info.netkit ? 0 : feed_end(c, &info, nsid, false);
 }
 
 void nk_cache_drop_namespace(struct nk_cache *c, int32_t nsid)

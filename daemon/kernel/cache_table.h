@@ -29,7 +29,7 @@ struct link {
 	struct ns *ns;
 	struct dev *dev;        /* the followed pair that it is an end of, or NULL */
 	struct nk_obs_end *end; /* within dev, or owned when there is none */
-	uint64_t told; /* nk_cache.touches at the last event about it, or about where its peer went */
+	uint64_t told; /* nk_cache.touches at the last event about it */
 	uint32_t ifindex;
 	bool primary;
 	bool doomed; /* a foreign link in the host's namespace, in the group for deletions */
@@ -46,6 +46,7 @@ struct dev {
 	int32_t place;     /* where the document wants the peer, if `placed`; NK_NSID_NONE: that namespace is gone */
 	uint32_t place_ino; /* the inode number of that namespace; 0: not known, or the host's */
 	bool placed;
+	uint64_t peer_left; /* nk_cache.touches when an event said last that its peer is not where it was */
 	bool moved;     /* the peer left its namespace while it was watched */
 	bool searching; /* and the primary hasn't said yet where to */
 	bool contested; /* found in a snapshot while another device had its name */
