@@ -21,7 +21,7 @@ FLOOR = "/usr/lib/netkitd-tests/bench-floor"
 OUT = "/lab-out"
 MANY = 1000
 PINS = "/sys/fs/bpf/bench"
-ROUNDS = 11
+ROUNDS = 31
 PHASE = 0.0011  # seconds: RCU ends its waits with the clock's tick of 4 ms, so each round begins at another place between two
 REPAIRS = 200
 
