@@ -121,7 +121,8 @@ def main():
     show("netkitd-cli", "status")
     say("and the journal's account")
     account = show("journalctl", "-u", "netkitd", "-o", "cat", "--no-pager")
-    assert account.count("put back after") == 5, "five repairs"
+    # ip flushes in rounds, and what netkitd put back between two of them goes again.
+    assert account.count("put back after") >= 5, "five repairs"
     assert json.loads(run("netkitd-cli", "-o", "json", "status"))["health"] == "ok"
     say("all as promised")
 
