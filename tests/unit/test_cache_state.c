@@ -374,11 +374,29 @@ static void an_inspection_finds_the_peer(void **state)
 	assert_int_equal(web()->end[NK_PEER].mtu, 1400);
 }
 
+/* What it read is at another place than its primary says, or is another sort of link than the number had until now. */
+static void an_inspection_of_something_else(void **state)
+{
+	struct link_spec primary = primary_spec(), peer = peer_spec();
+
+	feed_primary(RTM_NEWLINK);
+	inspect(9, &peer, nk_cache_touches(cache));
+	primary.link_nsid = 9;
+	feed(NK_NSID_HOST, link_message(RTM_NEWLINK, &primary));
+	assert_false(web()->end[NK_PEER].details);
+
+	peer.ifindex = primary.ifindex;
+	inspect(NK_NSID_HOST, &peer, nk_cache_touches(cache));
+	assert_int_equal(web()->end[NK_PRIMARY].mtu, 1500);
+	assert_string_equal(web()->end[NK_PRIMARY].name, "web-1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_inspection_that_events_overtook),
 		TEST(an_inspection_finds_the_peer),
+		TEST(an_inspection_of_something_else),
 		TEST(snapshot_of_the_same_tells_nothing),
 		TEST(snapshot_tells_what_differs),
 		TEST(a_snapshot_finds_interfaces),
