@@ -14,7 +14,8 @@ import sys
 import time
 
 import pytest
-from tools import PINS, VERDICT, RpcError, bpf, chain, link, main_pid, pair, ping, program, run, shown, until, wait_for_daemon
+from tools import (PINS, VERDICT, RpcError, bpf, bpf_objects, chain, link, main_pid, pair, ping, program, run, shown, until,
+                   wait_for_daemon)
 
 ORDER = "/usr/lib/netkitd-tests/order.bpf.o"
 THEIRS = "/sys/fs/bpf/theirs"
@@ -66,8 +67,7 @@ def at(name, program=None, **place):
 
 def pins(kind, directory):
     """Kernel id to name of the programs or links that are pinned in a directory."""
-    return {o["id"]: os.path.basename(p) for o in json.loads(run("bpftool", "-j", "-f", kind, "show")) for p in o.get("pinned", ())
-            if os.path.dirname(p) == directory}
+    return {o["id"]: os.path.basename(p) for o in bpf_objects(kind) for p in o.get("pinned", ()) if os.path.dirname(p) == directory}
 
 
 def names(device="web-1"):

@@ -8,8 +8,8 @@ import socket
 import subprocess
 
 import pytest
-from tools import (PINS, VERDICT, RpcError, bpf, chain, journal, journal_now, link, main_pid, pair, ping, program, restart, run, until,
-                   wait_for_daemon)
+from tools import (PINS, VERDICT, RpcError, bpf, bpf_objects, chain, journal, journal_now, link, main_pid, pair, ping, program, restart, run,
+                   until, wait_for_daemon)
 
 V1, V2 = ("/usr/lib/netkitd-tests/upgrade%d.bpf.o" % n for n in (1, 2))
 THEIRS = "/sys/fs/bpf/theirs"
@@ -80,8 +80,7 @@ def condition(rpc, name):
 
 def pins(name):
     """The pins of an interface, without its name, and the kernel ids of their links."""
-    shown = json.loads(run("bpftool", "-j", "-f", "link", "show"))
-    return {os.path.basename(p).removeprefix(f"{name}:"): o["id"] for o in shown for p in o.get("pinned", ())
+    return {os.path.basename(p).removeprefix(f"{name}:"): o["id"] for o in bpf_objects("link") for p in o.get("pinned", ())
             if os.path.dirname(p) == f"{PINS}/links" and os.path.basename(p).startswith(f"{name}:")}
 
 

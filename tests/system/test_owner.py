@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tools import PINS, VERDICT, attach_link, bpf, foreign, pair, program, run, shown, until
+from tools import PINS, VERDICT, attach_link, bpf, bpf_objects, foreign, pair, program, run, shown, until
 
 THEIRS = "/sys/fs/bpf/theirs"
 PEER = "netkit/peer"
@@ -40,7 +40,7 @@ def column(link_id, device="web-1"):
 
 def pinned(link_id):
     """What bpftool says of a link."""
-    return next(sorted(o["pinned"]) for o in json.loads(run("bpftool", "-j", "-f", "link", "show")) if o["id"] == link_id)
+    return next(sorted(o["pinned"]) for o in bpf_objects("link") if o["id"] == link_id)
 
 
 def test_their_programs_are_listed_behind_ours(web):

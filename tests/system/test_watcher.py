@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from tools import PINS, chain, journal, journal_now, link, main_pid, pair, program, run, until, wait_for_daemon
+from tools import PINS, bpf_objects, chain, journal, journal_now, link, main_pid, pair, program, run, until, wait_for_daemon
 
 TAKE = "/usr/lib/netkitd-tests/take_watcher"
 FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
@@ -35,8 +35,8 @@ def take(*fds):
 
 def programs_of(links):
     """Names of the programs of these links."""
-    names = {p["id"]: p.get("name", "") for p in json.loads(run("bpftool", "-j", "prog", "show"))}
-    return {k["id"]: names.get(k["prog_id"], "") for k in json.loads(run("bpftool", "-j", "link", "show")) if k["id"] in links}
+    names = {p["id"]: p.get("name", "") for p in bpf_objects("prog")}
+    return {k["id"]: names.get(k["prog_id"], "") for k in bpf_objects("link") if k["id"] in links}
 
 
 def removals(began):

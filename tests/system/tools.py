@@ -72,6 +72,18 @@ def chain(name, hook):
     return found
 
 
+def bpf_objects(kind):
+    """All "prog" or "link" of the kernel with their pins, as bpftool shows them. At a link that is being made it gives up (EAGAIN, the
+    kernel's bpf_link_by_id): it is asked again."""
+    def show():
+        r = subprocess.run(["bpftool", "-j", "-f", kind, "show"], capture_output=True, text=True)
+        if r.returncode and "temporarily unavailable" in r.stdout + r.stderr:
+            return None
+        assert r.returncode == 0, r.stdout + r.stderr
+        return (json.loads(r.stdout),)
+    return until(show, "a moment in which no link is being made")[0]
+
+
 def until(what, why, timeout=PATIENCE):
     """Wait until what() is true; its value. `why` says what was waited for when it never came."""
     end = time.monotonic() + timeout
