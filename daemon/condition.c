@@ -224,8 +224,8 @@ uint32_t nk_reconcile_program_id(const struct nk_reconcile *r, const char *name,
 	const struct nk_object *o = nk_objects_find(r->programs, name);
 
 	if (ret_tag)
-		*ret_tag = o && o->loaded.id ? o->loaded.tag : NULL;
-	return o ? o->loaded.id : 0;
+		*ret_tag = o && o->loaded_id ? o->loaded_tag : NULL;
+	return o ? o->loaded_id : 0;
 }
 
 bool nk_reconcile_knows(const struct nk_reconcile *r, const char *name)

@@ -93,6 +93,7 @@ static void give_memory_back(struct nk_manager *m)
 	if (c.unsettled || m->busy < MANY)
 		return;
 	m->busy = 0;
+	nk_store_give_memory_back(m->store);
 	malloc_trim(0);
 }
 

@@ -91,10 +91,10 @@ struct nk_object *nk_objects_get(struct nk_objects *t, const char *name)
 
 	if (o)
 		return o;
-	o = calloc(1, sizeof(*o));
+	o = calloc(1, sizeof(*o) + strlen(name) + 1);
 	if (!o)
 		return NULL;
-	strncpy(o->name, name, sizeof(o->name) - 1);
+	memcpy(o->name, name, strlen(name) + 1);
 	o->is_program = t->programs;
 	o->state = NK_STATE_PENDING;
 	o->since_us = nk_wall_us();

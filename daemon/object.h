@@ -9,7 +9,6 @@
 
 #include "api/contract.h"
 #include "daemon/contest.h"
-#include "daemon/kernel/bpf.h"
 #include "daemon/kernel/watch.h"
 #include "daemon/model/map.h"
 
@@ -17,7 +16,6 @@ struct nk_object {
 	struct nk_map_node node;
 	TAILQ_ENTRY(nk_object) dirty_link;
 	TAILQ_ENTRY(nk_object) retry_link;
-	char name[NK_NAME_MAX];
 	bool is_program;
 	bool is_interface; /* among the devices */
 	bool dirty;     /* in the queue of what is to be looked at */
@@ -71,8 +69,11 @@ struct nk_object {
 
 	/* programs */
 	const struct nk_program *loaded_as; /* the definition that is loaded: that its pin is not there is drift. Reference */
-	struct nk_program_state loaded;     /* id 0: not loaded */
+	uint32_t loaded_id;                 /* the kernel's; 0: not loaded */
+	char loaded_tag[NK_TAG_STRLEN];
 	bool look_again;                    /* what it is made of may have changed: a reload asked for it */
+
+	char name[]; /* last, so that it takes as much as it needs */
 };
 
 TAILQ_HEAD(nk_object_queue, nk_object);

@@ -247,7 +247,7 @@ static uint32_t env_prog_id(const char *program, void *arg)
 	struct nk_reconcile *r = arg;
 	struct nk_object *o = nk_objects_find(r->programs, program);
 
-	return o ? o->loaded.id : 0;
+	return o ? o->loaded_id : 0;
 }
 
 uint32_t nk_reconcile_pinned_program(const char *path, void *arg)
@@ -262,7 +262,7 @@ uint32_t nk_reconcile_assumed_program_id(const char *name, void *arg)
 	struct nk_object *o = nk_objects_find(r->programs, name);
 	const struct nk_program *p = nk_document_program(r->o.doc, name);
 
-	return o && o->loaded.id && p && o->loaded_as && nk_program_loads_same(o->loaded_as, p) ? o->loaded.id : UINT32_MAX;
+	return o && o->loaded_id && p && o->loaded_as && nk_program_loads_same(o->loaded_as, p) ? o->loaded_id : UINT32_MAX;
 }
 
 static const char *missing_program(const struct nk_reconcile *r, const struct nk_device *d)

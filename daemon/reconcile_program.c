@@ -29,7 +29,7 @@ static void evaluate_pin(struct nk_reconcile *r, struct nk_object *o, const stru
 
 	nk_program_unref(o->loaded_as);
 	o->loaded_as = nk_program_ref(p);
-	if (r->o.pinned(o->name, o->loaded.id, r->o.arg)) {
+	if (r->o.pinned(o->name, o->loaded_id, r->o.arg)) {
 		program_ready(r, o);
 		return;
 	}
@@ -56,14 +56,14 @@ void nk_reconcile_evaluate_program(struct nk_reconcile *r, struct nk_object *o, 
 		struct nk_program *gone = nk_program_new();
 
 		if (gone) {
-			memcpy(gone->name, o->name, sizeof(gone->name));
+			strncpy(gone->name, o->name, sizeof(gone->name) - 1);
 			if (nk_reconcile_add(plan, NK_OP_UNLOAD, NK_PHASE_LOAD, NULL, gone) == 0)
 				nk_reconcile_enter_plan(r, o);
 		}
 		nk_program_unref(gone);
 		return;
 	}
-	if (o->loaded.id && o->loaded_as && nk_program_loads_same(o->loaded_as, p) && !o->look_again) {
+	if (o->loaded_id && o->loaded_as && nk_program_loads_same(o->loaded_as, p) && !o->look_again) {
 		evaluate_pin(r, o, p, plan);
 		return;
 	}
@@ -80,7 +80,7 @@ static void one_touched(struct nk_object *o, void *arg)
 {
 	struct touch *t = arg;
 
-	if (o->doomed || !o->loaded.id)
+	if (o->doomed || !o->loaded_id)
 		return;
 	if (!o->noticed_us)
 		o->noticed_us = t->told_us;
@@ -166,9 +166,10 @@ static void program_is(struct nk_reconcile *r, struct nk_object *o, const struct
 {
 	struct nk_event_fields f = { .program = o->name, .revision = o->revision };
 	struct users u = { r, s };
-	uint32_t id = o->loaded.id;
+	uint32_t id = o->loaded_id;
 
-	o->loaded = *s;
+	o->loaded_id = s->id;
+	memcpy(o->loaded_tag, s->tag, sizeof(o->loaded_tag));
 	if (id == s->id)
 		return;
 	if (s->n_links)
@@ -231,7 +232,7 @@ void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *
 			}
 			/* It is wanted again since the plan was made. */
 			o->loaded_as = nk_program_unref(o->loaded_as);
-			o->loaded = (struct nk_program_state){ 0 };
+			o->loaded_id = 0;
 			nk_work_now(r->work, o);
 			continue;
 		}

@@ -552,3 +552,8 @@ int nk_store_each_event(struct nk_store *s, uint64_t since, int (*fn)(uint64_t s
 	sqlite3_reset(stmt);
 	return r;
 }
+
+void nk_store_give_memory_back(struct nk_store *s)
+{
+	sqlite3_db_release_memory(s->db);
+}

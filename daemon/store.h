@@ -57,5 +57,7 @@ int nk_store_number_events(struct nk_store *s, uint64_t seq);
 int nk_store_keep_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max);
 /* Events after `since`, the oldest first. fn ends it by not returning 0, which is then returned; or -errno. */
 int nk_store_each_event(struct nk_store *s, uint64_t since, int (*fn)(uint64_t seq, const char *json, void *arg), void *arg);
+/* Pages that SQLite keeps for the next change are read again if one comes: let go of them. */
+void nk_store_give_memory_back(struct nk_store *s);
 /* SQLite's words for the last failure. */
 const char *nk_store_why(const struct nk_store *s);
