@@ -63,6 +63,7 @@ static int check(const char *settings_path)
 	nk_settings_clear(&settings);
 	if (r < 0)
 		return refuse(&err, r);
+	nk_probe_tracing(&probe);
 	return nk_probe_print(&probe, stdout);
 }
 

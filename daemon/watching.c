@@ -25,8 +25,10 @@ static int load(struct nk_manager *m)
 
 	if (r < 0) {
 		m->watch = NULL;
+		nk_probe_tell(&m->probe, NK_FEATURE_TRACING, r == -EPERM ? NK_UNKNOWN : NK_MISSING, "%s", m->watch_why);
 		return r;
 	}
+	nk_probe_tell(&m->probe, NK_FEATURE_TRACING, NK_PRESENT, "the watcher traces the kernel's functions");
 	m->on_watch = event_new(m->base, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, on_watch, m);
 	if (m->on_watch && event_add(m->on_watch, NULL) == 0) {
 		nk_cache_tell_inhabited(m->cache);

@@ -45,10 +45,7 @@ const struct nk_feature_info nk_features[NK_FEATURES] = {
 	[NK_FEATURE_CAP_SYS_ADMIN] = { "cap.sys_admin", "capability CAP_SYS_ADMIN", NULL, true },
 };
 
-static void tell(struct nk_probe *p, enum nk_feature f, enum nk_found state, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-
-static void tell(struct nk_probe *p, enum nk_feature f, enum nk_found state, const char *format, ...)
+void nk_probe_tell(struct nk_probe *p, enum nk_feature f, enum nk_found state, const char *format, ...)
 {
 	va_list args;
 
@@ -129,11 +126,11 @@ static void create(struct nk_rtnl *s, struct nk_device *d, struct answer *a)
 static void tell_kept(struct nk_probe *p, enum nk_feature f, const struct answer *a, bool kept)
 {
 	if (!a->error && kept)
-		tell(p, f, NK_PRESENT, "tried: the kernel keeps it");
+		nk_probe_tell(p, f, NK_PRESENT, "tried: the kernel keeps it");
 	else if (!a->error)
-		tell(p, f, NK_MISSING, "tried: the kernel ignores it");
+		nk_probe_tell(p, f, NK_MISSING, "tried: the kernel ignores it");
 	else
-		tell(p, f, NK_MISSING, "tried: %s", strerror(-a->error));
+		nk_probe_tell(p, f, NK_MISSING, "tried: %s", strerror(-a->error));
 }
 
 /* Returns the ifindex of a plain pair, 0 if there is no netkit. */
@@ -144,16 +141,16 @@ static uint32_t try_netkit(struct nk_probe *p, struct nk_rtnl *s)
 
 	create(s, trial(0), &plain);
 	if (plain.error == -EPERM) {
-		tell(p, NK_FEATURE_NETKIT, NK_UNKNOWN, "not allowed to try (CAP_NET_ADMIN)");
+		nk_probe_tell(p, NK_FEATURE_NETKIT, NK_UNKNOWN, "not allowed to try (CAP_NET_ADMIN)");
 		return 0;
 	}
 	if (plain.error) {
-		tell(p, NK_FEATURE_NETKIT, NK_MISSING, "tried to create a pair: %s", strerror(-plain.error));
+		nk_probe_tell(p, NK_FEATURE_NETKIT, NK_MISSING, "tried to create a pair: %s", strerror(-plain.error));
 		for (int f = NK_FEATURE_NETKIT_SCRUB; f <= NK_FEATURE_NETKIT_LINK; f++)
-			tell(p, f, NK_MISSING, "there are no netkit devices");
+			nk_probe_tell(p, f, NK_MISSING, "there are no netkit devices");
 		return 0;
 	}
-	tell(p, NK_FEATURE_NETKIT, NK_PRESENT, "tried: created a pair");
+	nk_probe_tell(p, NK_FEATURE_NETKIT, NK_PRESENT, "tried: created a pair");
 
 	d = trial(1);
 	if (d)
@@ -235,11 +232,11 @@ static int tiny_program(enum bpf_prog_type type, enum bpf_attach_type attach, in
 static void tell_tried(struct nk_probe *p, enum nk_feature f, int error, const char *what)
 {
 	if (!error)
-		tell(p, f, NK_PRESENT, "tried: %s", what);
+		nk_probe_tell(p, f, NK_PRESENT, "tried: %s", what);
 	else if (error == -EPERM)
-		tell(p, f, NK_UNKNOWN, "not allowed to try (CAP_BPF, CAP_NET_ADMIN)");
+		nk_probe_tell(p, f, NK_UNKNOWN, "not allowed to try (CAP_BPF, CAP_NET_ADMIN)");
 	else
-		tell(p, f, NK_MISSING, "tried: %s", strerror(-error));
+		nk_probe_tell(p, f, NK_MISSING, "tried: %s", strerror(-error));
 }
 
 static int try_link(int program, uint32_t ifindex, enum bpf_attach_type type)
@@ -270,7 +267,7 @@ static void try_all(struct nk_probe *p)
 
 	if (r < 0) {
 		for (int f = NK_FEATURE_NETKIT; f <= NK_FEATURE_ADDR_PROTO; f++)
-			tell(p, f, NK_UNKNOWN, "no network namespace to try it in: %s", strerror(-r));
+			nk_probe_tell(p, f, NK_UNKNOWN, "no network namespace to try it in: %s", strerror(-r));
 		return;
 	}
 	ifindex = try_netkit(p, s);
@@ -311,21 +308,21 @@ static void look_at_jit(struct nk_probe *p)
 	char value = '0';
 
 	if (fd < 0 && errno == ENOENT)
-		tell(p, NK_FEATURE_BPF_JIT, NK_MISSING, "the kernel has no setting net.core.bpf_jit_enable");
+		nk_probe_tell(p, NK_FEATURE_BPF_JIT, NK_MISSING, "the kernel has no setting net.core.bpf_jit_enable");
 	else if (fd < 0 || read(fd, &value, 1) != 1)
-		tell(p, NK_FEATURE_BPF_JIT, NK_UNKNOWN, "net.core.bpf_jit_enable: %s", strerror(errno));
+		nk_probe_tell(p, NK_FEATURE_BPF_JIT, NK_UNKNOWN, "net.core.bpf_jit_enable: %s", strerror(errno));
 	else if (value == '0')
-		tell(p, NK_FEATURE_BPF_JIT, NK_MISSING, "switched off: net.core.bpf_jit_enable is 0");
+		nk_probe_tell(p, NK_FEATURE_BPF_JIT, NK_MISSING, "switched off: net.core.bpf_jit_enable is 0");
 	else
-		tell(p, NK_FEATURE_BPF_JIT, NK_PRESENT, "net.core.bpf_jit_enable is %c", value);
+		nk_probe_tell(p, NK_FEATURE_BPF_JIT, NK_PRESENT, "net.core.bpf_jit_enable is %c", value);
 }
 
 static void look_at_btf(struct nk_probe *p)
 {
 	if (!access(NK_BTF_PATH, R_OK))
-		tell(p, NK_FEATURE_BTF, NK_PRESENT, NK_BTF_PATH " can be read");
+		nk_probe_tell(p, NK_FEATURE_BTF, NK_PRESENT, NK_BTF_PATH " can be read");
 	else
-		tell(p, NK_FEATURE_BTF, errno == ENOENT ? NK_MISSING : NK_UNKNOWN, NK_BTF_PATH ": %s", strerror(errno));
+		nk_probe_tell(p, NK_FEATURE_BTF, errno == ENOENT ? NK_MISSING : NK_UNKNOWN, NK_BTF_PATH ": %s", strerror(errno));
 }
 
 /* Is the directory, or the first one above it that there is, on a bpffs? Otherwise: could one be mounted? */
@@ -341,24 +338,24 @@ static void look_at_bpffs(struct nk_probe *p, const char *dir)
 	while (path && statfs(path, &fs) < 0 && errno == ENOENT && (slash = strrchr(path, '/')) && slash != path)
 		*slash = '\0';
 	if (path && !statfs(path, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC) {
-		tell(p, NK_FEATURE_BPFFS, NK_PRESENT, "mounted at or above %s", path);
+		nk_probe_tell(p, NK_FEATURE_BPFFS, NK_PRESENT, "mounted at or above %s", path);
 		return;
 	}
 	f = fopen("/proc/filesystems", "re");
 	while (f && fgets(line, sizeof(line), f))
 		known |= !strcmp(line, "nodev\tbpf\n");
 	if (!f)
-		tell(p, NK_FEATURE_BPFFS, NK_UNKNOWN, "/proc/filesystems: %s", strerror(errno));
+		nk_probe_tell(p, NK_FEATURE_BPFFS, NK_UNKNOWN, "/proc/filesystems: %s", strerror(errno));
 	else if (known)
-		tell(p, NK_FEATURE_BPFFS, NK_PRESENT, "not mounted at %s, but the kernel has it", dir);
+		nk_probe_tell(p, NK_FEATURE_BPFFS, NK_PRESENT, "not mounted at %s, but the kernel has it", dir);
 	else
-		tell(p, NK_FEATURE_BPFFS, NK_MISSING, "the kernel doesn't know it");
+		nk_probe_tell(p, NK_FEATURE_BPFFS, NK_MISSING, "the kernel doesn't know it");
 	if (f)
 		fclose(f);
 }
 
 /* Attaching to one function for an instant tells all: BTF, trampolines, and that the function is there under its name. */
-static void look_at_tracing(struct nk_probe *p)
+void nk_probe_tracing(struct nk_probe *p)
 {
 	_close_ int program = -1, link = -1;
 	int id;
@@ -367,7 +364,7 @@ static void look_at_tracing(struct nk_probe *p)
 	id = libbpf_find_vmlinux_btf_id("netkit_link_release", BPF_TRACE_FENTRY);
 	free(nk_libbpf_log_end());
 	if (id < 0) {
-		tell(p, NK_FEATURE_TRACING, p->feature[NK_FEATURE_BTF].found == NK_PRESENT ? NK_MISSING : NK_UNKNOWN,
+		nk_probe_tell(p, NK_FEATURE_TRACING, p->feature[NK_FEATURE_BTF].found == NK_PRESENT ? NK_MISSING : NK_UNKNOWN,
 		      "netkit_link_release is not in the kernel's BTF");
 		return;
 	}
@@ -375,11 +372,11 @@ static void look_at_tracing(struct nk_probe *p)
 	if (program >= 0)
 		link = bpf_raw_tracepoint_open(NULL, program);
 	if (link >= 0)
-		tell(p, NK_FEATURE_TRACING, NK_PRESENT, "tried: traced netkit_link_release");
+		nk_probe_tell(p, NK_FEATURE_TRACING, NK_PRESENT, "tried: traced netkit_link_release");
 	else if ((program < 0 ? program : link) == -EPERM)
-		tell(p, NK_FEATURE_TRACING, NK_UNKNOWN, "not allowed to try (CAP_BPF, CAP_PERFMON)");
+		nk_probe_tell(p, NK_FEATURE_TRACING, NK_UNKNOWN, "not allowed to try (CAP_BPF, CAP_PERFMON)");
 	else
-		tell(p, NK_FEATURE_TRACING, NK_MISSING, "tried to trace netkit_link_release: %s",
+		nk_probe_tell(p, NK_FEATURE_TRACING, NK_MISSING, "tried to trace netkit_link_release: %s",
 		      strerror(-(program < 0 ? program : link)));
 }
 
@@ -406,12 +403,12 @@ static void look_at_capabilities(struct nk_probe *p)
 	for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
 		bool has = effective >> caps[i].cap & 1;
 
-		tell(p, caps[i].feature, !known ? NK_UNKNOWN : has ? NK_PRESENT : NK_MISSING,
+		nk_probe_tell(p, caps[i].feature, !known ? NK_UNKNOWN : has ? NK_PRESENT : NK_MISSING,
 		      known ? "effective set of this process" : "/proc/self/status can't be read");
 	}
 	/* The other two that netkitd uses; without them less is seen, but nothing is refused. */
 	if (known && (!(effective >> CAP_NET_BROADCAST & 1) || !(effective >> CAP_SYS_PTRACE & 1)))
-		tell(p, NK_FEATURE_CAP_NET_ADMIN, p->feature[NK_FEATURE_CAP_NET_ADMIN].found,
+		nk_probe_tell(p, NK_FEATURE_CAP_NET_ADMIN, p->feature[NK_FEATURE_CAP_NET_ADMIN].found,
 		     "effective set of this process; it lacks%s%s",
 		     effective >> CAP_NET_BROADCAST & 1 ? "" : " CAP_NET_BROADCAST (others' events)",
 		     effective >> CAP_SYS_PTRACE & 1 ? "" : " CAP_SYS_PTRACE (netns by pid)");
@@ -423,7 +420,7 @@ int nk_probe_run(const char *bpffs, struct nk_probe *ret)
 	int r;
 
 	for (int f = 0; f < NK_FEATURES; f++)
-		tell(&p, f, NK_UNKNOWN, "not tried");
+		nk_probe_tell(&p, f, NK_UNKNOWN, "not tried");
 	look_at_capabilities(&p);
 	look_at_jit(&p);
 	look_at_btf(&p);
@@ -431,7 +428,6 @@ int nk_probe_run(const char *bpffs, struct nk_probe *ret)
 	r = try_in_child(&p);
 	if (r < 0)
 		return r;
-	look_at_tracing(&p);
 	*ret = p;
 	return 0;
 }

@@ -48,7 +48,15 @@ struct nk_probe {
 	} feature[NK_FEATURES];
 };
 
-/* 0 or -errno when not even trying was possible. A needed feature that is missing is not an error here. */
+/*
+ * All but tracing, which costs some hundred milliseconds to try: types of the whole kernel are read, and it waits for RCU. 0 or -errno
+ * when not even trying was possible. A needed feature that is missing is not an error here.
+ */
 int nk_probe_run(const char *bpffs, struct nk_probe *ret);
+/* Tracing too. */
+void nk_probe_tracing(struct nk_probe *p);
+/* Who uses a feature knows best: the way in which it was found, as printf. */
+void nk_probe_tell(struct nk_probe *p, enum nk_feature f, enum nk_found state, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 /* `netkitd --check`: a line each, and exit status 0 (all that is needed is there) or 1. */
 int nk_probe_print(const struct nk_probe *p, FILE *f);

@@ -430,6 +430,7 @@ int main(int argc, char **argv)
 		return watch();
 	if (!strcmp(command, "probe")) {
 		check("probe", nk_probe_run(BPFFS, &probe));
+		nk_probe_tracing(&probe);
 		return nk_probe_print(&probe, stdout);
 	}
 	fprintf(stderr, "usage: kernel_check create|delete|attach|open|load|snapshot|watch|probe …\n");
