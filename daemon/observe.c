@@ -123,7 +123,7 @@ static void feed(const struct nlmsghdr *h, int32_t nsid, void *arg)
 	m->event = NULL;
 }
 
-/* Take in what the kernel has told, at most `max` messages (0: all). Returns whether more waits. */
+/* Take in what the kernel has told, at most `max` messages (0: all until now). Returns whether more waits. */
 static bool drain_monitor(struct nk_manager *m, unsigned max)
 {
 	int r;

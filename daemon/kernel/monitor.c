@@ -22,6 +22,8 @@
 
 /* A bound, not a reservation: ten thousand devices that go at once are some 60 MB in the kernel's books. */
 #define RCVBUF (64 * 1024 * 1024)
+/* Messages that may wait at once: the kernel doubles RCVBUF, and counts at least this much for each (a struct sk_buff and its data). */
+#define HOLDS (2 * RCVBUF / 512)
 
 /* Messages of one recvmmsg. A netkit link mostly takes 2 KiB, which is what becomes resident of a slot. */
 #define SLOTS 32
@@ -189,8 +191,11 @@ int nk_monitor_read(struct nk_monitor *m, unsigned max, nk_monitor_fn fn, void *
 {
 	unsigned int told = 0;
 
+	/* What comes meanwhile need not be read, and he who makes events all the time would keep us here. */
+	if (!max)
+		max = HOLDS;
 	for (;;) {
-		unsigned int n = max && max - told < SLOTS ? max - told : SLOTS;
+		unsigned int n = max - told < SLOTS ? max - told : SLOTS;
 		int got;
 
 		if (!n)

@@ -14,9 +14,9 @@ struct nk_monitor *nk_monitor_close(struct nk_monitor *m);
 int nk_monitor_fd(const struct nk_monitor *m);
 
 /*
- * Read until the socket is empty or `max` messages were told (0: no bound). 0: empty; 1: more waits; -ENOBUFS: messages were lost, what is
- * known must be read anew (the socket stays usable; also for ENOMEM); -EMSGSIZE: the same, one was cut off; -errno. pid is the
- * requester's port id.
+ * Read until the socket is empty or `max` messages were told (0: as many as can have waited when it began). 0: empty; 1: more waits;
+ * -ENOBUFS: messages were lost, what is known must be read anew (the socket stays usable; also for ENOMEM); -EMSGSIZE: the same, one
+ * was cut off; -errno. pid is the requester's port id.
  */
 typedef void (*nk_monitor_fn)(const struct nlmsghdr *h, int32_t nsid, void *arg);
 int nk_monitor_read(struct nk_monitor *m, unsigned max, nk_monitor_fn fn, void *arg);
