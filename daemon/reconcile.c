@@ -481,7 +481,7 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 	}
 	if (o->state == NK_STATE_READY)
 		nk_object_pending(r, o, o->drifting ? "Repairing" : "Applying", NULL);
-	else if (o->state == NK_STATE_RELEASED)
+	else if (o->state == NK_STATE_RELEASED && !(d && d->netns.kind == NK_NETNS_ID)) /* which would be told of again */
 		nk_object_pending(r, o, "Applying", NULL);
 }
 
@@ -584,7 +584,8 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 		}
 		/* What came by the socket had its namespace then, also if that was before the last start. A file may name one that comes. */
 		if (!named || o->ready_as || !source || !source[0]) {
-			o->netns_gone = named; /* from now on it is enough to look whether it is back */
+			/* From now on it is enough to look whether it is back. One that was passed is searched for whenever all is read. */
+			o->netns_gone = d->netns.kind != NK_NETNS_ID;
 			nk_object_release(r, o, message);
 			return;
 		}

@@ -317,6 +317,29 @@ def test_a_namespace_that_dies_releases_its_device(rpc, netns):
     assert ping("10.0.0.2")
 
 
+@pytest.mark.parametrize("how", ["pid", "fd"])
+def test_that_a_namespace_without_a_name_is_gone_is_told_once(rpc, how):
+    p = subprocess.Popen(["unshare", "-n", "sleep", "9999"])
+    until(lambda: os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the namespace")
+    with open(f"/proc/{p.pid}/ns/net") as passed:
+        document = {"devices": [pair(peer={"netns": {"pid": p.pid} if how == "pid" else {"fd": 0}})]}
+        assert rpc.call("state.apply", {"document": document, "wait_ms": 1000 * PATIENCE}, [passed.fileno()] if how == "fd" else [])["converged"]
+    began = journal_now()
+    p.kill()
+    p.wait()
+    until(lambda: condition(rpc)["state"] == "Released", "the condition Released")
+    rpc.close()
+    rpc = restart()
+    for _ in range(2):
+        before = rpc.call("daemon.status")["counts"]["resyncs"]
+        run("systemctl", "reload", "netkitd")
+        until(lambda: rpc.call("daemon.status")["counts"]["resyncs"] > before, "all to be read again")
+        assert rpc.call("state.wait", {"timeout_ms": 1000 * PATIENCE})["converged"] and condition(rpc)["state"] == "Released"
+    run("journalctl", "--sync")
+    told = [e["NETKITD_EVENT"] for e in journal("NETKITD_DEVICE=web-1", after=began)]
+    assert told == ["device-released"] * 2, "once by each daemon"
+
+
 @contextlib.contextmanager
 def linked(name):
     """A process's namespace under this name, as it is done where no mount is wanted."""
