@@ -11,8 +11,8 @@ import subprocess
 import time
 
 import pytest
-from tools import (DATABASE, Lines, PATIENCE, PINS, Rpc, RpcError, VERDICT, addresses, bpf, chain, hears, ip, journal, journal_now, link, main_pid,
-                   pair, ping, program, run, until, wait_for_daemon)
+from tools import (DATABASE, Lines, PATIENCE, PINS, Rpc, RpcError, VERDICT, addresses, bpf, chain, hears, ip, journal, journal_now, link,
+                   main_pid, pair, ping, program, run, stopped, traced, until, wait_for_daemon)
 
 # enum bpf_cmd, and a type of maps.
 BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_PIN, BPF_OBJ_GET = 0, 1, 2, 6, 7
@@ -312,14 +312,11 @@ def test_requests_that_wait_share_a_commit(rpc):
     clients = [Rpc() for _ in range(20)]
     for c in clients:
         c.call("daemon.status")
-    pid = main_pid()
-    trace = subprocess.Popen(["strace", "-f", "-c", "-e", "trace=fsync,fdatasync", "-o", "/tmp/syncs", "-p", str(pid)], stderr=subprocess.DEVNULL)
-    until(lambda: "TracerPid:\t0\n" not in open(f"/proc/{pid}/status").read(), "strace to be attached")
-    os.kill(pid, signal.SIGSTOP)
-    for i, c in enumerate(clients):
-        request = {"jsonrpc": "2.0", "id": 1, "method": "device.set", "params": {"device": {"name": f"d{i}", "peer": {"name": f"p{i}"}}}}
-        c.raw(json.dumps(request).encode() + b"\n")
-    os.kill(pid, signal.SIGCONT)
+    trace = traced("-f", "-c", "-e", "trace=fsync,fdatasync", out="/tmp/syncs")
+    with stopped(main_pid()):
+        for i, c in enumerate(clients):
+            request = {"jsonrpc": "2.0", "id": 1, "method": "device.set", "params": {"device": {"name": f"d{i}", "peer": {"name": f"p{i}"}}}}
+            c.raw(json.dumps(request).encode() + b"\n")
     replies = [c.line() for c in clients]
     trace.send_signal(signal.SIGINT)
     trace.wait()

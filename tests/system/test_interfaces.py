@@ -3,13 +3,12 @@
 import ctypes
 import json
 import os
-import signal
 import socket
 import subprocess
 
 import pytest
-from tools import (PINS, VERDICT, RpcError, bpf, bpf_objects, chain, journal, journal_now, link, main_pid, pair, ping, program, restart, run,
-                   until, wait_for_daemon)
+from tools import (PINS, RpcError, VERDICT, bpf, bpf_objects, chain, journal, journal_now, link, main_pid, pair, ping, program, restart,
+                   run, stopped, until, wait_for_daemon)
 
 V1, V2 = ("/usr/lib/netkitd-tests/upgrade%d.bpf.o" % n for n in (1, 2))
 THEIRS = "/sys/fs/bpf/theirs"
@@ -228,11 +227,10 @@ def test_renamed(rpc, links):
         until(lambda: chain("t0", IN) and chain("t0", OUT), "the programs on what has the name now")
         until(lambda: condition(rpc, "t0")["state"] == "Ready", "its condition")
         # Both at once, while an attachment is taken out of the document: nothing but its pin tells where that is.
-        os.kill(main_pid(), signal.SIGSTOP)
-        run("ip", "-batch", "-", input="link set t0 name t8\nlink set t9 name t0\n")
-        params = {"document": {"interfaces": [interface("t0", at("a", IN))]}, "wait_ms": 100000}
-        rpc.raw(json.dumps({"jsonrpc": "2.0", "id": "both", "method": "state.apply", "params": params}).encode() + b"\n")
-        os.kill(main_pid(), signal.SIGCONT)
+        with stopped(main_pid()):
+            run("ip", "-batch", "-", input="link set t0 name t8\nlink set t9 name t0\n")
+            params = {"document": {"interfaces": [interface("t0", at("a", IN))]}, "wait_ms": 100000}
+            rpc.raw(json.dumps({"jsonrpc": "2.0", "id": "both", "method": "state.apply", "params": params}).encode() + b"\n")
         assert rpc.line()["result"]["converged"]
         assert len(chain("t0", IN)) == 1 and not chain("t0", OUT) and files("t0") == {"ingress:a"}
         until(lambda: not chain("t8", IN) and not chain("t8", OUT), "nothing of ours where it was")

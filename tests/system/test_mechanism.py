@@ -3,11 +3,10 @@
 what it must see."""
 import json
 import os
-import signal
 import subprocess
 
 import pytest
-from tools import Lines, PATIENCE, addresses, link, run, until
+from tools import Lines, PATIENCE, addresses, link, run, stopped, until
 
 MECHANISM = "/usr/lib/netkitd-tests/mechanism"
 
@@ -227,13 +226,10 @@ def test_overrun(device):
     f = Follower("4096")
     f.sync()
     batch = "addr add 10.77.0.1/32 dev mech-1\naddr del 10.77.0.1/32 dev mech-1\n" * 3000
-    os.kill(f.told.p.pid, signal.SIGSTOP)
-    try:
+    with stopped(f.told.p.pid):
         run("ip", "-batch", "-", input=batch)
         run("ip", "-n", "mech-a", "addr", "del", "10.0.0.2/32", "dev", "eth0")
         run("ip", "addr", "del", "10.0.0.1/32", "dev", "mech-1")
-    finally:
-        os.kill(f.told.p.pid, signal.SIGCONT)
     f.until("overrun")
     f.until("snapshot")
     told = [line for line in f.sync() if line.startswith("changed mech-1")]

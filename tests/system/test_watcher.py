@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from tools import PINS, bpf_objects, chain, journal, journal_now, link, main_pid, pair, program, run, until, wait_for_daemon
+from tools import PINS, bpf_objects, chain, journal, journal_now, link, main_pid, pair, program, run, stopped, until, wait_for_daemon
 
 TAKE = "/usr/lib/netkitd-tests/take_watcher"
 FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
@@ -37,6 +37,13 @@ def programs_of(links):
     """Names of the programs of these links."""
     names = {p["id"]: p.get("name", "") for p in bpf_objects("prog")}
     return {k["id"]: names.get(k["prog_id"], "") for k in bpf_objects("link") if k["id"] in links}
+
+
+def reports_lost():
+    """How many of the watcher's reports found no room."""
+    name, = {m["name"] for m in bpf_objects("map") if m.get("name", "").startswith("watch_") and m["name"].endswith(".bss")}
+    section = json.loads(run("bpftool", "-j", "map", "dump", "name", name))
+    return next(v["lost"] for entry in section for v in entry["formatted"]["value"][".bss"] if "lost" in v)
 
 
 def removals(began):
@@ -153,6 +160,22 @@ def test_who_sets_a_device_all_the_time_keeps_nobody_from_it(web):
         os.killpg(noise.pid, 9)
         noise.wait()
     until(web_is_ready, "the device")
+
+
+def test_reports_that_found_no_room(web, tmp_path):
+    """While nobody reads them; then everything is looked at, since any of them may have been about a device."""
+    wait_for_daemon().converge([pair(attachments=FW, gso_max_size=100000)])
+    run("ip", "link", "add", "noise", "type", "dummy")
+    noise = tmp_path / "noise"
+    noise.write_text("link set noise gso_max_size 65536\n" * 2000)
+    with stopped(main_pid()):
+        run("ip", "-batch", noise)
+        lost = reports_lost()
+        assert lost > 0
+        run("ip", "link", "set", "web-1", "gso_max_size", "65536")
+        assert reports_lost() > lost, "that one too"
+    until(lambda: link("web-1")["gso_max_size"] == 100000, "the setting")
+    run("ip", "link", "del", "noise")
 
 
 # ---- pins ----

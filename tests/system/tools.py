@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the system tests and the demo share. They run as root in the lab's machine with the project installed and systemd running,
 speak to the daemon as any client would, and read back what it did with ip, bpftool and journalctl: never with our own code."""
+import contextlib
 import ctypes
 import json
 import os
 import queue
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -73,7 +75,7 @@ def chain(name, hook):
 
 
 def bpf_objects(kind):
-    """All "prog" or "link" of the kernel with their pins, as bpftool shows them. At a link that is being made it gives up (EAGAIN, the
+    """All "prog", "link" or "map" of the kernel with their pins, as bpftool shows them. At a link that is being made it gives up (EAGAIN, the
     kernel's bpf_link_by_id): it is asked again."""
     def show():
         r = subprocess.run(["bpftool", "-j", "-f", kind, "show"], capture_output=True, text=True)
@@ -254,7 +256,34 @@ def foreign(rpc, device="web-1", owners=True):
 
 
 def main_pid():
-    return int(run("systemctl", "show", "-P", "MainPID", "netkitd"))
+    """The daemon's process, 0: there is none. Its control group says what `systemctl show` says, which takes systemd half a second."""
+    group = "/sys/fs/cgroup/system.slice/netkitd.service/cgroup.procs"
+    try:
+        for pid in open(group).read().split():
+            status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+            if (status["Name"], status["PPid"]) == ("netkitd", "1"):
+                return int(pid)
+    except (FileNotFoundError, ProcessLookupError):  # one that went, or is just going
+        pass
+    return 0
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """A process sees nothing of what happens meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def traced(*what, out="/dev/null"):
+    """strace, once it is attached to the daemon: to its loop, and with -f to its other threads."""
+    pid = main_pid()
+    p = subprocess.Popen(["strace", *what, "-o", out, "-p", str(pid)], stderr=subprocess.DEVNULL)
+    until(lambda: "TracerPid:\t0\n" not in open(f"/proc/{pid}/status").read(), "strace to be attached")
+    return p
 
 
 def journal_now():
