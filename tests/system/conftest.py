@@ -60,22 +60,40 @@ def rpc(service):
 def reconfigured(rpc):
     """Run the daemon with settings of the test's own, and with lines in its unit's [Service]; the connection to it."""
 
+    def change_unit(lines):
+        if lines:
+            os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
+            with open(DROP_IN, "w") as f:
+                f.write("\n".join(["[Service]", *lines, ""]))
+        elif os.path.exists(DROP_IN):
+            os.unlink(DROP_IN)
+        else:
+            return
+        run("systemctl", "daemon-reload")
+
     def restart(settings=None, unit=()):
-        os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
-        with open(DROP_IN, "w") as f:
-            f.write("\n".join(["[Service]", *unit, ""]))
+        change_unit(unit)
         with open(SETTINGS, "w") as f:
             json.dump(settings or {}, f)
-        run("systemctl", "daemon-reload")
         run("systemctl", "restart", "netkitd")
         return wait_for_daemon()
 
     yield restart
-    for path in (DROP_IN, SETTINGS):
-        if os.path.exists(path):
-            os.unlink(path)
-    run("systemctl", "daemon-reload")
+    if os.path.exists(SETTINGS):
+        os.unlink(SETTINGS)
+    change_unit(())
     run("systemctl", "restart", "netkitd")
+
+
+def processes_in(path):
+    """Those in a network namespace, with their numbers: a process less for each test than to ask `ip netns pids`."""
+    wanted = os.stat(path).st_ino
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{pid}/ns/net").st_ino == wanted:
+                yield int(pid)
+        except OSError:
+            pass  # it has ended
 
 
 @pytest.fixture
@@ -92,9 +110,9 @@ def netns():
     yield make
     for name in made:
         if os.path.exists(f"/run/netns/{name}"):
-            for pid in run("ip", "netns", "pids", name).split():
+            for pid in processes_in(f"/run/netns/{name}"):
                 try:
-                    os.kill(int(pid), 9)
+                    os.kill(pid, 9)
                 except ProcessLookupError:
                     pass
             run("ip", "netns", "del", name)

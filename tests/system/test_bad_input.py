@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 import pytest
-from tools import Rpc, RpcError, SOCKET, journal, journal_now, link, pair, program, run, until
+from tools import Rpc, RpcError, SOCKET, journal, journal_now, link, main_pid, pair, program, run, until
 
 PARSE, REQUEST, METHOD, PARAMS, LIMIT = -32700, -32600, -32601, -32602, 4
 
@@ -288,7 +288,7 @@ def test_who_may_do_what(untouched):
 def test_too_many_descriptors(untouched):
     c = Rpc()
     fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(40)]
-    pid = run("systemctl", "show", "-P", "MainPID", "netkitd").strip()
+    pid = main_pid()
     before = len(os.listdir(f"/proc/{pid}/fd"))
     try:
         socket.send_fds(c.sock, [b'{"jsonrpc":"2.0","id":1,"method":"daemon.status"}\n'], fds)
