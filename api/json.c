@@ -206,34 +206,54 @@ int nk_json_read(const char *path, size_t max, json_t **ret, struct nk_error *er
 	return r;
 }
 
+/* Does a character of n bytes move a terminal's cursor, or worse? A line's end and a tab are part of a text. */
+static bool is_control(const unsigned char *s, size_t n)
+{
+	if (n == 1)
+		return (s[0] < ' ' && s[0] != '\n' && s[0] != '\t') || s[0] == 0x7f;
+	return n == 2 && s[0] == 0xc2 && s[1] < 0xa0;
+}
+
+/* Put "?" for each byte that is no UTF-8, and for each control character if that is asked for. to has room, and may be text. */
+static void replace(char *to, const char *text, bool control)
+{
+	size_t len = strlen(text), out = 0;
+
+	for (size_t i = 0; i < len;) {
+		const unsigned char *s = (const unsigned char *)text + i;
+		size_t n = utf8_char(s, len - i);
+
+		if (n == 0 || (control && is_control(s, n))) {
+			to[out++] = '?';
+			i += n ? n : 1;
+			continue;
+		}
+		memmove(to + out, s, n);
+		out += n;
+		i += n;
+	}
+	to[out] = '\0';
+}
+
 json_t *nk_json_text(const char *text)
 {
 	json_t *json = json_string(text);
-	size_t len, out = 0;
 	char *copy;
 
 	if (json)
 		return json;
-
-	len = strlen(text);
-	copy = malloc(len + 1);
+	copy = malloc(strlen(text) + 1);
 	if (!copy)
 		return NULL;
-	for (size_t i = 0; i < len;) {
-		size_t n = utf8_char((const unsigned char *)text + i, len - i);
-
-		if (n == 0) {
-			copy[out++] = '?';
-			i++;
-			continue;
-		}
-		memcpy(copy + out, text + i, n);
-		out += n;
-		i += n;
-	}
-	json = json_stringn(copy, out);
+	replace(copy, text, false);
+	json = json_string(copy);
 	free(copy);
 	return json;
+}
+
+void nk_text_clean(char *text)
+{
+	replace(text, text, true);
 }
 
 size_t nk_utf8_clip(const char *text, size_t max)

@@ -24,5 +24,8 @@ int nk_json_read(const char *path, size_t max, json_t **ret, struct nk_error *er
 /* A JSON string of bytes that may not be UTF-8 (names and texts from the kernel): what is not becomes "?". NULL without memory. */
 json_t *nk_json_text(const char *text);
 
+/* The same in place, and of control characters too, but for the ends of lines: what others chose goes into the journal like this. */
+void nk_text_clean(char *text);
+
 /* Where to cut text so that at most max bytes stay and no character is split. */
 size_t nk_utf8_clip(const char *text, size_t max);

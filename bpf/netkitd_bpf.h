@@ -46,9 +46,9 @@ enum nk_watch_what {
 struct nk_culprit {
 	__u64 time_ns;   /* monotonic clock */
 	__u32 what;      /* enum nk_watch_what */
-	__u32 pid;       /* thread group */
+	__u32 pid;       /* thread group; 0: nobody knows who */
 	__u32 uid;
-	char comm[16];   /* empty: not known */
+	char comm[16];   /* what it calls itself, which may be nothing, and any bytes */
 	char cgroup[64]; /* last part of its path in cgroup2; empty: the root */
 	char unit[96];   /* the innermost part of that path that is a service or scope of systemd's; empty: none is */
 };

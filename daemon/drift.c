@@ -14,7 +14,7 @@
 
 static bool is_known(const struct nk_culprit *c)
 {
-	return c && c->comm[0];
+	return c && c->pid;
 }
 
 /* " by bpftool (pid 812, uid 0, session-3.scope)"; empty: nobody knows who. */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "api/contract.h"
+#include "api/json.h"
 #include "daemon/history.h"
 #include "daemon/object.h"
 #include "daemon/rpc.h"
@@ -190,6 +191,7 @@ void nk_event(struct nk_events *e, enum nk_event_kind kind, const struct nk_even
 	va_end(ap);
 	if (n < 0)
 		return;
+	nk_text_clean(message); /* names of foreign processes, links and pins may be any bytes */
 	object_text(f, object, sizeof(object));
 	if (info->priority <= PRIORITY_MAX) {
 		to_journal(info, f, object, message);

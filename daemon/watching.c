@@ -73,7 +73,7 @@ void nk_manager_watch_removed(struct nk_manager *m, const struct nk_culprit *who
 static void replace(struct nk_manager *m)
 {
 	struct nk_culprit who = m->watch_gone;
-	struct nk_event_fields f = { .culprit = who.comm[0] ? &who : NULL };
+	struct nk_event_fields f = { .culprit = who.pid ? &who : NULL };
 	uint64_t now = nk_now_us();
 	bool soon = m->watch_tried_us && now - m->watch_tried_us < AGAIN_US;
 	char text[200] = "";

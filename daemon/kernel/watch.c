@@ -41,7 +41,11 @@ char *nk_culprit_text(const struct nk_culprit *c, bool with_pid, char *buf, size
 
 	if (with_pid)
 		snprintf(pid, sizeof(pid), "pid %u, ", c->pid);
-	snprintf(buf, size, "%s (%suid %u%s%s)", c->comm, pid, c->uid, group[0] ? ", " : "", group);
+	snprintf(buf, size, "%s (%suid %u%s%s)", c->comm[0] ? c->comm : "a process without a name", pid, c->uid, group[0] ? ", " : "", group);
+	/* They call themselves what they like. */
+	for (char *at = buf; *at; at++)
+		if (*at == '\n')
+			*at = '?';
 	return buf;
 }
 

@@ -4,7 +4,7 @@ import subprocess
 import textwrap
 
 import pytest
-from tools import Lines, addresses, link, pair, run, until
+from tools import Lines, addresses, journal, journal_now, link, pair, run, until
 
 # A request by hand: raw rtnetlink, since ip looks up the number of a device first and has no rights to ask for what it may not.
 RAW = textwrap.dedent("""
@@ -124,6 +124,21 @@ def test_a_peer_moved_to_where_nobody_looks(web, netns):
     e = drift(web)
     assert e["detail"]["culprit"]["pid"] == p.pid, e
     until(lambda: link("eth0", "web-1") and link("eth0", "thief") is None, "the peer in its own namespace again")
+
+
+@pytest.mark.parametrize("comm,shown", [(b"", "a process without a name"), ("a\x1b[2J\né".encode() + b"\xff", "a?[2J?é?")],
+                         ids=["no name", "a terminal's commands"])
+def test_who_chose_a_name_that_hides_him(web, comm, shown):
+    began = journal_now()
+    code = "import ctypes; ctypes.CDLL(None).prctl(15, %r); open('/sys/class/net/web-1/mtu', 'w').write('1300')" % comm
+    p = subprocess.Popen(["python3", "-c", code])
+    assert p.wait() == 0
+    e = drift(web)
+    assert e["detail"]["culprit"]["pid"] == p.pid, e
+    until(lambda: link("web-1")["mtu"] == 1400, "the repair")
+    run("journalctl", "--sync")
+    told = [e["MESSAGE"] for e in journal("NETKITD_DEVICE=web-1", after=began) if e["NETKITD_EVENT"] == "drift"]
+    assert len(told) == 1 and f"MTU of web-1 was changed by {shown} (pid {p.pid}, uid 0" in told[0], told
 
 
 def test_who_asks_inside_the_container(web):

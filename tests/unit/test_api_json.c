@@ -109,12 +109,15 @@ static void a_million_brackets_don_t_crash(void **state)
 static void foreign_bytes_become_text(void **state)
 {
 	json_t *json = nk_json_text("a\xff\xc3(é");
+	char text[32];
 
 	assert_string_equal(json_string_value(json), "a\?\?(é");
 	json_decref(json);
 	json = nk_json_text("plain");
 	assert_string_equal(json_string_value(json), "plain");
 	json_decref(json);
+	nk_text_clean(strcpy(text, "a\x1b[31mb\xffé\n\tc\x7f\xc2\x9b\x01"));
+	assert_string_equal(text, "a\?[31mb\?é\n\tc\?\?\?");
 	assert_int_equal(nk_utf8_clip("aé", 2), 1);
 	assert_int_equal(nk_utf8_clip("aé", 3), 3);
 	assert_int_equal(nk_utf8_clip("abc", 99), 3);
