@@ -210,6 +210,8 @@ def test_without_a_watcher_chains_are_read_from_time_to_time(reconfigured, netns
     rpc = reconfigured({"poll_s": 1}, ["InaccessiblePaths=/sys/kernel/btf"])
     status = rpc.call("daemon.status")
     assert status["watcher"] == "poll" and status["health"] == "degraded" and "BTF" in json.dumps(status["health_reasons"])
+    found = {c["name"]: c for c in rpc.call("daemon.capabilities")["capabilities"]}
+    assert found["bpf.tracing"]["state"] == "missing" and "BTF" in found["bpf.tracing"]["how"]
     assert [p for p in json.loads(run("bpftool", "-j", "prog", "show")) if p["type"] == "tracing"] == []
     rpc.converge([pair(attachments=[{"name": "one", "hook": "netkit/peer", "program": "next1"},
                                     {"name": "two", "hook": "netkit/peer", "program": "next2"}])], [program("next1"), program("next2")])

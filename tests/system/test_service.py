@@ -223,6 +223,10 @@ def test_hardening(rpc):
 def test_check(rpc):
     r = subprocess.run(["netkitd", "--check"], capture_output=True, text=True)
     assert r.returncode == 0, r.stdout
+    # A daemon that runs says the same; how it found out may be another way.
+    said = {c["name"]: c["state"] for c in rpc.call("daemon.capabilities")["capabilities"]}
+    assert re.findall(r"^(?:found|missing|unknown) +(\S+)", r.stdout, re.MULTILINE) == list(said)
+    assert re.findall(r"^found +(\S+)", r.stdout, re.MULTILINE) == [n for n, state in said.items() if state == "present"]
     for word in ("netkit", "tcx", "jit", "btf", "bpf.fs", "CONFIG_NETKIT", "cap_net_admin"):
         assert word.lower() in r.stdout.lower(), word
     poor = subprocess.run(["setpriv", "--bounding-set=-net_admin,-sys_admin,-bpf", "--inh-caps=-all", "netkitd", "--check"],
