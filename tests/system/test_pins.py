@@ -42,8 +42,9 @@ def pinned(directory):
 
 
 def links():
-    """Link ids by the names of their pins."""
-    return {p: json.loads(run("bpftool", "-j", "link", "show", "pinned", f"{PINS}/links/{p}", check=False))["id"] for p in pinned("links")}
+    """Link ids by the names of their pins; without those that are taken away between one look and the other."""
+    shown = {p: json.loads(run("bpftool", "-j", "link", "show", "pinned", f"{PINS}/links/{p}", check=False)) for p in pinned("links")}
+    return {p: s["id"] for p, s in shown.items() if "id" in s}
 
 
 def in_place():
