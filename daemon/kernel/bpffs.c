@@ -9,12 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 
 #include "daemon/kernel/bpf_internal.h"
 #include "daemon/kernel/cleanup.h"
@@ -46,36 +46,36 @@ static int count_mount(const struct nk_mount *m, void *arg)
 	return 0;
 }
 
-/* In the child. Where somebody was faster there is nothing to do. */
-static int mount_there(void)
+/* In a thread of its own, which ends there. Where somebody was faster there is nothing to do. */
+static void *mount_there(void *arg)
 {
-	int ns = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
+	_close_ int ns = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
 	struct statfs fs;
+	int *ret = arg;
 
-	if (ns < 0 || setns(ns, CLONE_NEWNS) < 0)
-		return errno;
-	if (!statfs(BPFFS, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC)
-		return 0;
-	return mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0700") < 0 ? errno : 0;
+	if (ns < 0 || unshare(CLONE_FS) < 0 || setns(ns, CLONE_NEWNS) < 0)
+		*ret = -errno;
+	else if (!statfs(BPFFS, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC)
+		*ret = 0;
+	else
+		*ret = mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RELATIME, "mode=0700") < 0 ? -errno : 0;
+	return NULL;
 }
 
 /*
- * Mount a bpffs where the host has none, as systemd does at boot. It has to be done in process 1's mount namespace, by a child, since
- * a process of several threads can't go there: in a namespace of our own, which systemd's sandbox is, it would end with us. From there it
- * comes back to ours. 0 or -errno.
+ * Mount a bpffs where the host has none, as systemd does at boot. It has to be done in process 1's mount namespace: in a namespace of our
+ * own, which systemd's sandbox is, it would end with us. From there it comes back to ours. Only who shares its root and working directory
+ * with nobody can go there (setns(2)), and that a thread can be. A child would have all our memory copied on write. 0 or -errno.
  */
 static int mount_for_the_host(void)
 {
-	pid_t pid = fork();
-	int status;
+	pthread_t thread;
+	int r, error = pthread_create(&thread, NULL, mount_there, &r);
 
-	if (pid < 0)
-		return -errno;
-	if (!pid)
-		_exit(mount_there());
-	if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) < 0)
-		return -errno;
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+	if (error)
+		return -error;
+	pthread_join(thread, NULL);
+	return r;
 }
 
 /* Open the directory above ours; mount a bpffs at the usual place if that is where it is to be and there is none. */
