@@ -41,6 +41,9 @@ machine_arguments() {
 		# which wants time stamps, is enough) none of them runs on in what was there before, which ends in a panic ("Oops: int3").
 		# Races show only where the processors are really two: with the kernel that looks for them.
 		[[ $kernel != debug ]] || thread=multi
+		# What the emulator (QEMU 7.2) does wrong in any case: after a 'test' or the like, a 'setg', 'setl' or their kin that
+		# writes to a page which has yet to be made or copied finds other flags when it is run again, and so does what comes after it. Seen
+		# right after a fork: a result above zero was taken for one below.
 		set -- -accel "tcg,thread=$thread" -cpu Nehalem,+rdrand
 	fi
 	printf '%s\0' "$@" -machine q35 -smp "$cpus" -m "$mem" -nic none -display none -no-reboot -monitor none -nodefaults \
