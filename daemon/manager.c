@@ -472,7 +472,8 @@ static void free_event(struct event *e)
 struct nk_manager *nk_manager_free(struct nk_manager *m)
 {
 	struct event *events[] = { m->on_monitor, m->on_watch, m->on_executor, m->on_run, m->on_mounts, m->on_netns,
-				   m->on_poll, m->on_pins, m->on_pins_late, m->on_watchdog, m->on_signal[0], m->on_signal[1], m->on_signal[2] };
+				   m->on_poll, m->on_pins, m->on_pins_late, m->on_pins_again, m->on_watchdog,
+				   m->on_signal[0], m->on_signal[1], m->on_signal[2] };
 
 	if (m->executor)
 		nk_executor_cancel(m->executor);

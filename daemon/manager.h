@@ -97,7 +97,7 @@ struct nk_manager {
 	struct nk_rpc *rpc;
 
 	struct event *on_monitor, *on_watch, *on_executor, *on_run, *on_mounts, *on_netns, *on_poll, *on_watchdog;
-	struct event *on_pins, *on_pins_late;
+	struct event *on_pins, *on_pins_late, *on_pins_again;
 	struct event *on_signal[3];
 	int pins_fd;                 /* tells of pins that come and go; -1: nothing does */
 	uint64_t pins_told_us;       /* monotonic: since when it waits to be read; 0: it doesn't */
@@ -110,6 +110,7 @@ struct nk_manager {
 	ino_t programs_now, programs_before; /* the directory of programs' pins, and the one that it took the place of; 0: none */
 	struct nk_inode pins_kept;   /* the one that systemd keeps for the next start */
 	char *pins_why;              /* why they could not; NULL: they stand at their path. Owned */
+	unsigned pins_pause_s;       /* after which they try again; 0: they needn't */
 	bool collect;                /* programs may be pinned that nobody names: look when all is done */
 
 	uint64_t revision;           /* on disk */

@@ -5,6 +5,7 @@
  * collects programs that nobody names. Pins are written and brought elsewhere by the executor alone. Called by the loop.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@
 #include "daemon/kernel/pins.h"
 #include "daemon/manager.h"
 
-#define KEPT "pins" /* the descriptor's name with systemd */
+#define KEPT "pins"     /* the descriptor's name with systemd */
+#define PAUSE_MAX_S 60u /* between two tries to follow, which read all devices; the first are shorter */
 
 int nk_manager_take_descriptors(struct nk_manager *m, struct nk_error *err)
 {
@@ -146,11 +148,17 @@ void nk_manager_pins_followed(struct nk_manager *m, struct nk_result *last)
 	free(m->pins_why);
 	m->pins_why = last->pins_why;
 	last->pins_why = NULL;
-	/* They could not: they try again when mounts change. */
+	/* They could not: they try again when mounts change, and after a pause, for what stood in their way need not be a mount. */
 	if (m->pins_why) {
 		m->pins_seen = look(m);
+		m->pins_pause_s = m->pins_pause_s ? 2 * m->pins_pause_s : 1;
+		if (m->pins_pause_s > PAUSE_MAX_S)
+			m->pins_pause_s = PAUSE_MAX_S;
+		evtimer_add(m->on_pins_again, &(struct timeval){ .tv_sec = m->pins_pause_s });
 		return;
 	}
+	m->pins_pause_s = 0;
+	evtimer_del(m->on_pins_again);
 	m->pins_seen = m->pins_followed = (struct nk_inode){ last->pins_dev, last->pins_ino };
 	if (last->pins_moved)
 		begin_anew(m);

@@ -191,6 +191,16 @@ static void on_pins(int fd, short what, void *arg)
 	event_add(m->on_pins_late, &release_time);
 }
 
+/* They could not follow to where their path leads. */
+static void on_pins_again(int fd, short what, void *arg)
+{
+	struct nk_manager *m = arg;
+
+	(void)fd;
+	(void)what;
+	nk_reconcile_resync(m->reconcile, NULL, NULL);
+}
+
 void nk_manager_watch_pins(struct nk_manager *m)
 {
 	struct event *old = m->on_pins;
@@ -214,7 +224,8 @@ void nk_manager_watch_pins(struct nk_manager *m)
 int nk_manager_open_pins(struct nk_manager *m)
 {
 	m->on_pins_late = evtimer_new(m->base, on_pins_late, m);
-	if (!m->on_pins_late)
+	m->on_pins_again = evtimer_new(m->base, on_pins_again, m);
+	if (!m->on_pins_late || !m->on_pins_again)
 		return -ENOMEM;
 	nk_manager_watch_pins(m);
 	return 0;

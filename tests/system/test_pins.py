@@ -111,6 +111,25 @@ def test_unmounted_while_it_runs(web):
     assert held() == before and in_place()
 
 
+def test_that_could_not_follow_try_again(web):
+    """Where they are to go is something else of this name. When it goes, no mount changes."""
+    before, elsewhere = held(), "/run/elsewhere"
+    os.mkdir(elsewhere)
+    run("mount", "-t", "bpf", "bpf", elsewhere)
+    run("bpftool", "map", "create", f"{elsewhere}/netkitd", "type", "array", "key", 4, "value", 4, "entries", 1, "name", "stranger")
+    run("mount", "--bind", elsewhere, BPFFS)
+    until(lambda: web.call("daemon.status")["health"] == "degraded", "netkitd to say so")
+    assert web.call("daemon.status")["health_reasons"] == [
+        f"programs would go with netkitd: cannot make the directories of pins in {PINS}: Not a directory"]
+    assert held() == before
+    os.unlink(f"{elsewhere}/netkitd")
+    until(in_place, "the pins in the uppermost bpffs")
+    until(lambda: web.call("daemon.status")["health"] == "ok", "netkitd to say so")
+    assert held() == before
+    run("umount", "-l", elsewhere)
+    os.rmdir(elsewhere)
+
+
 def test_hidden_while_it_runs(web):
     """Another bpffs is mounted over ours, and taken away again: each time the pins go to where they are seen."""
     before, began = held(), journal_now()
