@@ -202,16 +202,17 @@ static void netkit_fill_end(struct net_device *dev,
 	dev->needed_headroom = req->headroom;
 	dev->needed_tailroom = req->tailroom;
 
-	if (req->mode == NETKIT_L2) {
-		dev->flags &= ~IFF_NOARP;
-		if (random_address)
-			eth_hw_addr_random(dev);
-	}
+	if (req->mode == NETKIT_L2 && random_address)
+		eth_hw_addr_random(dev);
 }
 
 /*
  * Register an end. The core gives an errno alone: it is about the name, which
  * the request gave in @attr, if at all, or about the index.
+ *
+ * Neighbours are looked for in mode L2 only. The flag that says so goes after
+ * the registration, as in 6.12: IPv6 doesn't ask for duplicates of an address
+ * on what is registered with it (ipv6_add_dev), and nobody can have one here.
  */
 static int netkit_register_end(struct net_device *dev,
 			       const struct nlattr *attr, const char *name,
@@ -222,6 +223,8 @@ static int netkit_register_end(struct net_device *dev,
 
 	switch (ret) {
 	case 0:
+		if (netkit_end(dev)->mode == NETKIT_L2)
+			dev->flags &= ~IFF_NOARP;
 		netif_carrier_off(dev);
 		return 0;
 	case -EEXIST:

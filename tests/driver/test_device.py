@@ -38,6 +38,10 @@ def test_l2():
     address = nk.show("q0")[0][nk.IFLA_ADDRESS]
     assert address != b"\0" * 6 and address[0] & 3 == 2
     assert "NOARP" not in flags("p0") | flags("q0")
+    # Nobody else can have an address of theirs, so that nobody is asked.
+    for name in ("p0", "q0"):
+        with open(f"/proc/sys/net/ipv6/conf/{name}/accept_dad", encoding="ascii") as file:
+            assert file.read() == "-1\n"
 
 
 def test_each_end_has_its_own_policy_and_scrub():

@@ -167,10 +167,11 @@ def test_a_single_device_between_two_sockets(accept, fds):
 
 
 def test_a_single_device_has_ipv6_addresses():
-    """It hears its own question for a duplicate of its address, and knows that for its own."""
+    """It hears its own question for a duplicate of its address, if it asks at all, and knows that for its own."""
     nk.create("s0", SINGLE + attr(MODE, u32(nk.L2)), peer=None)
-    with open("/proc/sys/net/ipv6/conf/s0/disable_ipv6", "w", encoding="ascii") as file:
-        file.write("0")
+    for name, value in (("disable_ipv6", "0"), ("accept_dad", "1")):
+        with open(f"/proc/sys/net/ipv6/conf/s0/{name}", "w", encoding="ascii") as file:
+            file.write(value)
     nk.up("s0")
     nk.run("ip", "addr", "add", "fd00::1/64", "dev", "s0")
     for _ in range(100):
