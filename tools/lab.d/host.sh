@@ -17,6 +17,8 @@ host_tools=(
 	mkfs.ext4:e2fsprogs
 	git:git
 	jq:jq
+	xz:xz-utils
+	column:bsdextrautils
 )
 
 host_packages() {
