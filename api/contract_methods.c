@@ -20,8 +20,8 @@ static const char *const apply_modes[] = {"merge", "replace", NULL};
 	{.name = "expected_revision", .type = &nk_type_uint, NK_AT(T, expected_revision), NK_IF(T, has_expected_revision),     \
 	 .text = "Refuse with `conflict` unless the document is at this revision."},                                           \
 	{.name = "wait_ms", .type = &nk_type_uint, NK_AT(T, wait_ms), NK_IF(T, has_wait), .max = WAIT_MAX_MS,                  \
-	 .text = "Answer only when the change is converged, or after so many milliseconds. Without it the answer comes as soon " \
-		 "as the change is on disk."}
+	 .text = "Answer only when the change is converged, or nothing is under way any more that could make it so, or after so " \
+		 "many milliseconds. Without it the answer comes as soon as the change is on disk."}
 
 /* ---- params ---- */
 
@@ -32,7 +32,7 @@ static const struct nk_field apply_fields[] = {
 	 .table = &nk_table_document, .text = "The document, or the part of it that is to be merged."},
 	{.name = "mode", .type = &nk_type_enum, .flags = NK_DEFAULT, NK_AT(struct nk_params_apply, replace), .names = apply_modes,
 	 .text = "`merge`: objects of the same name are replaced and new ones added, the others stay. `replace`: this is the whole "
-		 "document; what it does not name goes."},
+		 "document; what it does not name goes, unclaimed devices too. What files under state.d state stays."},
 	CHANGE_ROWS(struct nk_params_apply),
 };
 
@@ -182,19 +182,19 @@ static const struct nk_field result_apply_fields[] = {
 	{.name = "revision", .type = &nk_type_uint, NK_AT(struct nk_result_apply, revision),
 	 .text = "The revision that the change made; with `dry_run`, or when nothing changed, the one that holds."},
 	{.name = "converged", .type = &nk_type_bool, NK_AT(struct nk_result_apply, converged),
-	 .text = "Whether the kernel is as the document says of all that the request names, changed or not, and of what it removes. Without "
-		 "`wait_ms` it is seldom so yet after a change."},
+	 .text = "Whether the kernel is as the document says of all that the request names, changed or not, and of what it removes; a "
+		 "device that is Released doesn't count against it. Without `wait_ms` it is seldom so yet after a change."},
 	{.name = "plan", .type = &nk_type_json, NK_AT(struct nk_result_apply, plan), .table = &nk_table_view_plan,
 	 .text = "What is done."},
 	{.name = "pending", .type = &nk_type_json, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_result_apply, pending), .item = &object_item,
-	 .text = "With `wait_ms`, when the time is over: which objects are not converged, and why."},
+	 .text = "With `wait_ms`, when it is not converged: which objects are not, and why."},
 };
 RESULT(nk_result_apply, apply, "state.apply", "What became of a change.");
 
 static const struct nk_field result_wait_fields[] = {
 	{.name = "revision", .type = &nk_type_uint, NK_AT(struct nk_result_wait, revision), .text = "The revision waited for."},
 	{.name = "converged", .type = &nk_type_bool, NK_AT(struct nk_result_wait, converged),
-	 .text = "Whether it is converged; false when the time was over."},
+	 .text = "Whether it is converged; false when the time was over, or nothing is under way any more that could make it so."},
 	{.name = "pending", .type = &nk_type_json, NK_AT(struct nk_result_wait, pending), .item = &object_item,
 	 .text = "Which objects are not, and why."},
 };

@@ -25,9 +25,9 @@ static const char *const state_names[] = {"Pending", "Ready", "Degraded", "Relea
 #define C struct nk_condition
 static const struct nk_field condition_fields[] = {
 	{.name = "state", .type = &nk_type_enum, NK_AT(C, state), .names = state_names,
-	 .text = "`Ready`: the kernel is as the document says. `Pending`: it is being made so. `Degraded`: it can't be made so now; "
+	 .text = "`Ready`: the kernel is as the document says, or it is not in it (its reason says so). `Pending`: it is being made so. `Degraded`: it can't be made so now; "
 		 "netkitd tries again. `Released`: its owner is gone; nothing is tried until that changes."},
-	MAYBE_WORDS(C, reason, "Why, as one word for programs."),
+	MAYBE_WORDS(C, reason, "Why, as one word for programs; netkitd(8) lists them."),
 	MAYBE_WORDS(C, message, "Why, as a sentence for a person."),
 	{.name = "errno", .type = &nk_type_errno, .flags = NK_OMIT_EMPTY, NK_AT(C, error), .text = "What the kernel answered."},
 	MAYBE_WORDS(C, extack, "What the kernel said about it."),
@@ -254,7 +254,7 @@ TABLE(nk_table_view_capability, "capability", struct nk_view_capability, view_ca
 static const struct nk_field status_revision_fields[] = {
 	{.name = "desired", .type = &nk_type_uint, NK_AT(V, revision_desired), .text = "Of the newest change on disk."},
 	{.name = "attempted", .type = &nk_type_uint, NK_AT(V, revision_attempted), .text = "Up to here everything was tried once."},
-	{.name = "converged", .type = &nk_type_uint, NK_AT(V, revision_converged), .text = "Up to here the kernel is as desired."},
+	{.name = "converged", .type = &nk_type_uint, NK_AT(V, revision_converged), .text = "Up to here the kernel is as desired, but for devices that are Released."},
 };
 PRIVATE(table_status_revisions, "status_revisions", V, status_revision_fields, "How far the daemon is.");
 

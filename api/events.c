@@ -13,8 +13,8 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 	[NK_EVENT_DAEMON_STARTED] = {
 		"daemon-started", "49100544db8546239cab7f981dc39d6b", LOG_INFO,
 		"netkitd has started",
-		"The daemon has read its document and what the kernel holds, and begins to make them equal. What was right already was "
-		"not touched.",
+		"The daemon has read its document; now it reads what the kernel holds and makes them equal. What is right already is not "
+		"touched.",
 		"Nothing. `netkitd-cli status` tells how far it is."},
 	[NK_EVENT_DAEMON_STOPPING] = {
 		"daemon-stopping", "178307e3a85946ab9f91b398b09dc07d", LOG_INFO,
@@ -57,7 +57,7 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"Device @NETKITD_DEVICE@ is netkitd's, but no document names it",
 		"The device carries netkitd's mark, so netkitd made it; yet the desired state does not contain it, for example because the "
 		"database was lost. It stays as it is and goes on working.",
-		"`netkitd-cli rebuild` makes a document of such devices. Apply it to keep them. To remove one: `netkitd-cli delete "
+		"`netkitd-cli rebuild --unclaimed` makes a document of such devices. Apply it to keep them. To remove one: `netkitd-cli delete "
 		"@NETKITD_DEVICE@`."},
 	[NK_EVENT_DRIFT] = {
 		"drift", "2d595b3ae3234609a081d329a3ef79e3", LOG_NOTICE,
@@ -101,15 +101,15 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"Nothing."},
 	[NK_EVENT_PROGRAM_DEGRADED] = {
 		"program-degraded", "3f69db6177464911a3d506a6493e91f4", LOG_WARNING,
-		"Program @NETKITD_PROGRAM@ can't be loaded",
-		"Its file or pin is missing or unreadable, or the kernel's verifier refused it: the message says which. Devices that need "
+		"Program @NETKITD_PROGRAM@ can't be loaded or pinned",
+		"Its file or pin is missing or unreadable, the kernel's verifier refused it, or its pin can't be put back: the message says which. Devices that need "
 		"it stay closed if they are new; those that are running keep the programs they have.",
 		"Put the file right, or the document. netkitd tries again by itself; `systemctl reload netkitd` makes it try at once."},
 	[NK_EVENT_RESYNC] = {
 		"resync", "0770e1ef658a4c44b3924ef51d73d01d", LOG_NOTICE,
 		"Everything is read anew from the kernel",
-		"The kernel had more changes to tell than fit its buffer, or a reading was interrupted by a change. What was missed is found "
-		"by reading everything once.",
+		"The kernel had more changes to tell than fit its buffer, the pins were removed or their bpffs was unmounted, or a reading failed: the "
+		"message says which. What was missed is found by reading everything once; until a reading succeeds nothing is changed.",
 		"Nothing, if it is rare. If it happens often, look for what changes the network so often: `ip monitor`."},
 	[NK_EVENT_CLIENT_DROPPED] = {
 		"client-dropped", "ef2be5b48acc4329a92dbaef622c717a", LOG_NOTICE,
@@ -121,19 +121,20 @@ const struct nk_event_info nk_event_kinds[NK_EVENT_KINDS] = {
 		"A file under /etc/netkitd/state.d was refused",
 		"The file can't be read as a document, or contradicts the rest of the desired state; the message names the place. Nothing of "
 		"it was taken, and what it had stated before holds.",
-		"Correct the file (`netkitd-cli apply --dry-run FILE` checks one), then `systemctl reload netkitd`."},
+		"Correct the file, then `systemctl reload netkitd`; `netkitd-cli status` says whether it was taken."},
 	[NK_EVENT_DATABASE_FAILED] = {
 		"database-failed", "179ff83be8ba4aa892ebbdbff6c64b6e", LOG_ERR,
 		"The desired state can't be written",
 		"The database under /var/lib/netkitd could not be written: the message says why. The change was refused, and the desired "
-		"state is as before.",
+		"state is as before. Where it was only to be forgotten that a device was deleted, that is tried again when netkitd starts.",
 		"See that the disk is not full, not read-only and not failing, then send the change again."},
 	[NK_EVENT_CAPABILITY_MISSING] = {
 		"capability-missing", "7ab692136bd348f088cfe8f24a6249fd", LOG_WARNING,
-		"The kernel lacks something that netkitd can use",
-		"A feature was tried and is not there; the message says which, and which kernel option gives it. What needs it is refused as "
-		"unsupported; everything else works.",
-		"`netkitd --check` lists all features. Use a kernel that has this one, if it is needed."},
+		"Something that netkitd relies on is missing",
+		"The message says what: a feature of the kernel, and the option that gives it; tracing, without which changes of programs are "
+		"noticed from time to time only and nobody is named; or a place for the pins, which netkitd tries again to find by itself. Devices "
+		"and programs that are there go on working.",
+		"`netkitd --check` lists all features. Use a kernel that has this one, or see what stands at the pins' path."},
 };
 
 bool nk_event_is_kept(enum nk_event_kind kind)

@@ -159,10 +159,10 @@ static void write_errors(FILE *out)
 		{NK_E_INTERNAL, "The daemon failed; the journal says more."},
 		{NK_E_CONFLICT, "The document is at another revision than expected, or the change contradicts what another source states."},
 		{NK_E_NOT_FOUND, "There is no such object."},
-		{NK_E_DENIED, "The client may read, but not change."},
-		{NK_E_LIMIT, "Too long, too deep, too many."},
+		{NK_E_DENIED, "The client may not change anything, or an object file is in none of the settings' `object_dirs`."},
+		{NK_E_LIMIT, "Too long, too deep, too many: netkitd(8) has the limits."},
 		{NK_E_KERNEL, "The kernel refused: `errno` and `extack` say what."},
-		{NK_E_TIMEOUT, "The time given was over."},
+		{NK_E_TIMEOUT, "Never sent so far: a wait that runs out has a result."},
 		{NK_E_UNSUPPORTED, "The kernel lacks a feature that this needs."},
 	};
 

@@ -6,6 +6,7 @@
  * them, the executor runs the result, dry_run prints it.
  *
  * The order is what keeps guarantee 2 (fail closed):
+ *   inspect    what no event tells is read, of objects of which it is not known
  *   close      primaries whose chain must not be seen half built go down
  *   delete     pairs that go, in one request by group; then their pins
  *   load       programs

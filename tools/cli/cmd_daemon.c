@@ -224,7 +224,7 @@ enum cli_status cli_schema_run(struct cli *cli, const struct cli_args *args)
 	json_t *schema = args->n_words ? nk_schema_of(args->words[0]) : nk_schema();
 
 	if (!schema && args->n_words)
-		return cli_usage(cli, "there is no schema of '%s', but of document, settings, device, interface, program and method:NAME",
+		return cli_usage(cli, "there is no schema of '%s', but of document, device, interface, program, settings, event and method:NAME",
 				 args->words[0]);
 	out_json(cli_must(schema));
 	json_decref(schema);

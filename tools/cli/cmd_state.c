@@ -39,7 +39,7 @@ const struct cli_option cli_wait_options[] = {
 
 enum { REBUILD_UNCLAIMED };
 const struct cli_option cli_rebuild_options[] = {
-	{'u', "unclaimed", NULL, false, "only devices that no document names"},
+	{'u', "unclaimed", NULL, false, "only devices and interfaces that no document names"},
 	{0},
 };
 

@@ -60,7 +60,7 @@ const struct cli_command cli_commands[] = {
 	 "found out, that netkitd can't work without.",
 	 cli_check_run},
 	{"schema", "[WHAT]", 0, 1, NULL, "Print the JSON Schema of the contract, or of one thing",
-	 "WHAT is document, settings, or a method as method:state.apply.", cli_schema_run},
+	 "WHAT is document, device, interface, program, settings, event, or a method as method:state.apply.", cli_schema_run},
 	{"reference", "", 0, 0, NULL, "Print the reference of the socket's methods", NULL, cli_reference_run},
 	{"rebuild", "", 0, 0, cli_rebuild_options, "Print a document of what the kernel holds",
 	 "Asks netkitd, and runs 'netkitd --rebuild' where none answers: this is for a database that is lost or damaged.\n"
