@@ -130,6 +130,7 @@ static bool same_reference(const struct nk_netns *said, const struct nk_netns *k
 	case NK_NETNS_PATH:
 		return strcmp(said->path, known->path) == 0;
 	case NK_NETNS_PID:
+		return said->number == known->number && !nk_netns_is_overtaken(known);
 	case NK_NETNS_ID:
 		return said->number == known->number;
 	case NK_NETNS_FD:

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <linux/net_namespace.h>
 #include <linux/nsfs.h>
@@ -182,6 +183,14 @@ static bool of_another_boot(const struct nk_netns *ns)
 	char boot_id[37];
 
 	return ns->boot_id[0] && (nk_boot_id(boot_id) < 0 || strcmp(boot_id, ns->boot_id) != 0);
+}
+
+bool nk_netns_is_overtaken(const struct nk_netns *ns)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%" PRIu64, ns->number);
+	return ns->kind == NK_NETNS_PID && of_another_boot(ns) && access(path, F_OK) == 0;
 }
 
 static int open_pid(const struct nk_netns *ns, int *ret_fd, struct nk_error *err)

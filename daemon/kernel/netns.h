@@ -37,6 +37,9 @@ int nk_netns_open(const struct nk_netns *ns, int *ret_fd, struct nk_error *err);
  */
 int nk_netns_accept(struct nk_netns *ns, const int *fds, size_t n_fds, const char *pointer, struct nk_error *err);
 
+/* Is the number that was accepted for a process in an earlier boot that of another one by now? */
+bool nk_netns_is_overtaken(const struct nk_netns *ns);
+
 /* This boot's id, 36 characters and a NUL: numbers that the kernel gives out mean something within one. 0 or -errno. */
 int nk_boot_id(char ret[37]);
 

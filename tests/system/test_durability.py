@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+import uuid
 
 import pytest
 from tools import (DATABASE, Lines, PATIENCE, PINS, Rpc, RpcError, VERDICT, addresses, bpf, chain, hears, ip, journal, journal_now, link,
@@ -305,6 +306,28 @@ def test_a_damaged_or_newer_database_is_refused_and_untouched(rpc, netns, kind):
         shutil.copy("/tmp/netkitd.db.good", DATABASE)
         c = start()
     assert c.call("device.get", {"name": "web-1"})["condition"]["state"] == "Ready"
+
+
+def test_a_number_from_before_a_reboot_is_another_process(rpc, netns):
+    """After it, what an orchestrator sends may have the same number for the same device's new container."""
+    netns("web-1")
+    child = subprocess.Popen(["ip", "netns", "exec", "web-1", "sleep", "600"])
+    until(lambda: os.readlink(f"/proc/{child.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the process in its namespace")
+    device = pair(ns={"pid": child.pid})
+    rpc.converge([device])
+    stop()
+    run("ip", "link", "del", "web-1")
+    with sqlite3.connect(DATABASE) as db:
+        boot = open("/proc/sys/kernel/random/boot_id").read().strip()
+        assert db.execute("UPDATE device SET json = replace(json, ?, ?)", (boot, str(uuid.uuid4()))).rowcount == 1
+    db.close()
+    c = start()
+    until(lambda: c.call("device.get", {"name": "web-1"})["condition"]["state"] == "Released", "it to be of a boot that is over")
+    assert link("web-1") is None
+    c.converge([device])
+    assert addresses("eth0", "web-1") == {"10.0.0.2/32"} and ping("10.0.0.2")
+    child.kill()
+    child.wait()
 
 
 def test_requests_that_wait_share_a_commit(rpc):
