@@ -24,6 +24,7 @@ struct attempt {
 	struct nk_request *request; /* NULL: a file under state.d */
 	const char *source;         /* "" for the socket */
 	const char *pointer;        /* of the document in the request: "/document" */
+	bool alone;                 /* or of the one device that it holds: "/device" */
 	struct nk_change change;
 	struct nk_about about;
 	struct summary sum;
@@ -505,9 +506,13 @@ out:
 static void problem(const struct nk_problem *p, void *arg)
 {
 	struct attempt *a = arg;
+	const char *at = p->pointer;
 	char pointer[300];
 
-	snprintf(pointer, sizeof(pointer), "%s%s", a->pointer, p->pointer);
+	/* A device that was sent alone is in no list: "/devices/NAME" is where it stands itself. */
+	for (int i = 0; a->alone && i < 2; i++)
+		at += 1 + strcspn(at + 1, "/");
+	snprintf(pointer, sizeof(pointer), "%s%s", a->pointer, at);
 	nk_error_at(&a->err, NK_E_INVALID_PARAMS, pointer, "%s", p->text);
 }
 
@@ -658,7 +663,7 @@ void nk_manager_state_apply(struct nk_request *r, union nk_params *p, void *arg)
 void nk_manager_device_set(struct nk_request *r, union nk_params *p, void *arg)
 {
 	struct nk_params_device_set *in = &p->device_set;
-	struct attempt a = { .m = arg, .request = r, .source = "", .pointer = "/device" };
+	struct attempt a = { .m = arg, .request = r, .source = "", .pointer = "/device", .alone = true };
 	struct change_options o = { in->dry_run, in->has_expected_revision, in->has_wait, in->expected_revision, in->wait_ms };
 
 	if (!is_stale(&a, &o)) {

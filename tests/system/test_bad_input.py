@@ -138,13 +138,16 @@ def device(**changes):
     ({"attachments": [{"name": "a:b", "hook": "netkit/peer", "program": "p"}]}, PARAMS, "/attachments/0/name"),
 ], ids=str)
 def test_a_devices_members(untouched, changes, code, pointer):
-    with pytest.raises(RpcError) as e:
-        untouched.apply([device(**changes)])
-    assert e.value.code == code, e.value
-    assert any(p == f"/document/devices/0{pointer}" or (pointer == "/peer/routes/0" and p.startswith(f"/document/devices/0{pointer}"))
-               or (pointer == "/name" and p in ("/document/devices/0/name", "/document/devices/0"))
-               or (pointer == "/peer/netns" and p.startswith("/document/devices/0/peer/netns"))
-               for p in e.value.pointers), e.value
+    sent = device(**changes)
+    for call, base in ((lambda: untouched.apply([sent]), "/document/devices/0"),
+                       (lambda: untouched.call("device.set", {"device": sent}), "/device")):
+        with pytest.raises(RpcError) as e:
+            call()
+        assert e.value.code == code, e.value
+        assert any(p == f"{base}{pointer}" or (pointer == "/peer/routes/0" and p.startswith(f"{base}{pointer}"))
+                   or (pointer == "/name" and p in (f"{base}/name", base))
+                   or (pointer == "/peer/netns" and p.startswith(f"{base}/peer/netns"))
+                   for p in e.value.pointers), e.value
     assert link("web-2") is None
 
 
@@ -164,6 +167,9 @@ def test_two_peers_of_one_name_in_one_namespace(untouched):
     with pytest.raises(RpcError) as e:
         untouched.apply([device(peer__name="eth0")])
     assert e.value.code in (PARAMS, 1) and "/document/devices/0/peer/name" in e.value.pointers
+    with pytest.raises(RpcError) as e:
+        untouched.call("device.set", {"device": device(peer__name="eth0")})
+    assert e.value.code in (PARAMS, 1) and "/device/peer/name" in e.value.pointers
 
 
 @pytest.mark.parametrize("what,content", [("missing", None), ("not ELF", b"hello"), ("empty", b"")])
