@@ -270,6 +270,7 @@ void nk_reconcile_count(const struct nk_reconcile *r, struct nk_reconcile_counts
 		.repairs = r->repairs,
 		.resyncs = r->resyncs,
 		.kernel_errors = r->kernel_errors,
+		.unread = r->resync_wanted || nk_reconcile_resyncing(r),
 	};
 	for (int s = 0; s < 4; s++) {
 		ret->interfaces[s] = nk_objects_count_interfaces(r->devices, (enum nk_state)s);

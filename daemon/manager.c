@@ -56,7 +56,7 @@ static void settled(void *arg)
 	struct nk_reconcile_counts c;
 
 	nk_reconcile_count(m->reconcile, &c);
-	if (c.unsettled || nk_reconcile_resyncing(m->reconcile) || c.resyncs == 0) {
+	if (c.unsettled || c.unread || c.resyncs == 0) {
 		if (!m->told_ready)
 			ask_for_time(m);
 		return;

@@ -108,6 +108,7 @@ struct nk_reconcile_counts {
 	size_t unsettled;  /* objects on which work waits or runs */
 	uint64_t attempted, converged; /* revisions */
 	uint64_t repairs, resyncs, kernel_errors;
+	bool unread; /* all devices are being read, or about to be */
 };
 void nk_reconcile_count(const struct nk_reconcile *r, struct nk_reconcile_counts *ret);
 /* Every device is desired or doomed? A marked device that nobody's document names is unclaimed: it has no object. */
