@@ -83,9 +83,9 @@ static const struct nk_field observed_end_fields[] = {
 	DETAIL(gso_ipv4_max, "gso_ipv4_max_size", "Bytes."),
 	DETAIL(gro_ipv4_max, "gro_ipv4_max_size", "Bytes."),
 	{.name = "addresses", .type = &nk_type_list, NK_LIST_AT(E, addrs, n_addrs), NK_IF(E, details), .item = &observed_address_item,
-	 .text = "All of them; absent while they are not known."},
+	 .text = "All of them, of very many the first 2,048; absent while they are not known."},
 	{.name = "routes", .type = &nk_type_list, NK_LIST_AT(E, routes, n_routes), NK_IF(E, details), .item = &observed_route_item,
-	 .text = "Those of the main table through this end; absent while they are not known."},
+	 .text = "Those of the main table through this end, likewise."},
 };
 #undef DETAIL
 #undef E

@@ -66,6 +66,11 @@ int nk_obs_device_copy(struct nk_obs_device *to, const struct nk_obs_device *fro
 	return -ENOMEM;
 }
 
+static bool is_full(uint32_t n, bool ours)
+{
+	return n >= (ours ? 2u : 1u) * NK_OBS_LIST_MAX;
+}
+
 int nk_obs_addr_add(struct nk_obs_end *e, const struct nk_obs_addr *a)
 {
 	struct nk_obs_addr *addrs;
@@ -75,6 +80,8 @@ int nk_obs_addr_add(struct nk_obs_end *e, const struct nk_obs_addr *a)
 			e->addrs[i] = *a;
 			return 0;
 		}
+	if (is_full(e->n_addrs, a->ours))
+		return 0;
 	/* By one: lists are short, and ten thousand devices keep theirs for long. */
 	addrs = reallocarray(e->addrs, e->n_addrs + 1, sizeof(*addrs));
 	if (!addrs)
@@ -107,6 +114,8 @@ int nk_obs_route_add(struct nk_obs_end *e, const struct nk_obs_route *r)
 			e->routes[i] = *r;
 			return 0;
 		}
+	if (is_full(e->n_routes, r->ours))
+		return 0;
 	routes = reallocarray(e->routes, e->n_routes + 1, sizeof(*routes));
 	if (!routes)
 		return -ENOMEM;

@@ -20,6 +20,13 @@ struct nk_obs_route {
 	bool ours;
 };
 
+/*
+ * So many addresses, and so many routes, of one end are kept; twice as many of those that carry our number, so that others can't crowd
+ * out what the document may name (NK_ADDRS_MAX, NK_ROUTES_MAX). Who is root in a container can make any number of either, and each event
+ * about one is looked up among all. What is beyond is not known.
+ */
+#define NK_OBS_LIST_MAX 2048
+
 /* One end as the kernel shows it. */
 struct nk_obs_end {
 	uint32_t ifindex; /* in its own namespace; 0 when there is no such end */
@@ -72,7 +79,7 @@ int nk_obs_device_copy(struct nk_obs_device *to, const struct nk_obs_device *fro
 
 /*
  * Keep the lists of an end as the kernel tells of them: add replaces an equal address (or route of equal key and gateway),
- * remove forgets one that may be absent. add: 0 or -ENOMEM.
+ * remove forgets one that may be absent. add: 0, also for one beyond NK_OBS_LIST_MAX, or -ENOMEM.
  */
 int nk_obs_addr_add(struct nk_obs_end *e, const struct nk_obs_addr *a);
 void nk_obs_addr_remove(struct nk_obs_end *e, const struct nk_prefix *p);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,6 +245,33 @@ static void addresses_are_kept(void **state)
 	assert_int_equal(web()->end[NK_PEER].n_addrs, 1);
 	feed(NK_NSID_HOST, addr_message(RTM_NEWADDR, 10, "10.0.0.1/32", 110));
 	assert_int_equal(web()->end[NK_PRIMARY].n_addrs, 1);
+}
+
+/* A container's root makes as many as he likes. */
+static void lists_have_an_end(void **state)
+{
+	const struct nk_obs_end *peer;
+	char text[NK_PREFIX_STRLEN];
+
+	feed_pair();
+	peer = &web()->end[NK_PEER];
+	for (unsigned i = 0; i < 3 * NK_OBS_LIST_MAX; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.0/24", 1 + i / 256, i % 256);
+		feed(7, addr_message(RTM_NEWADDR, 2, text, 0));
+		feed(7, route_message(RTM_NEWROUTE, 0, 2, text, NULL, NULL, 0));
+	}
+	assert_int_equal(peer->n_addrs, NK_OBS_LIST_MAX);
+	assert_int_equal(peer->n_routes, NK_OBS_LIST_MAX);
+	/* What the document may name has its place, and the place of what went is free. */
+	feed(7, addr_message(RTM_NEWADDR, 2, "10.0.0.2/32", 110));
+	feed(7, route_message(RTM_NEWROUTE, 0, 2, "10.0.0.1/32", NULL, NULL, 110));
+	assert_true(peer->addrs[NK_OBS_LIST_MAX].ours && peer->routes[NK_OBS_LIST_MAX].ours);
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), "10.1.%u.0/24", i);
+		feed(7, addr_message(RTM_DELADDR, 2, text, 0));
+	}
+	feed(7, addr_message(RTM_NEWADDR, 2, "fd00::2/128", 0));
+	assert_int_equal(peer->n_addrs, NK_OBS_LIST_MAX);
 }
 
 static void routes_are_kept(void **state)
@@ -701,6 +729,7 @@ int main(void)
 		TEST(alias_names_the_owner),
 		TEST(two_of_one_name),
 		TEST(addresses_are_kept),
+		TEST(lists_have_an_end),
 		TEST(routes_are_kept),
 		TEST(routes_go_with_the_link_down),
 		TEST(routes_go_with_their_source),
