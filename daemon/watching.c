@@ -74,15 +74,13 @@ static void replace(struct nk_manager *m)
 {
 	struct nk_culprit who = m->watch_gone;
 	struct nk_event_fields f = { .culprit = who.pid ? &who : NULL };
-	uint64_t now = nk_now_us();
-	bool soon = m->watch_tried_us && now - m->watch_tried_us < AGAIN_US;
+	bool soon = m->watch_tried_us && nk_now_us() - m->watch_tried_us < AGAIN_US;
 	char text[200] = "";
 
 	m->watch_gone.what = 0;
 	event_free(m->on_watch);
 	m->on_watch = NULL;
 	m->watch = nk_watch_abandon(m->watch);
-	m->watch_tried_us = now;
 	if (f.culprit)
 		nk_culprit_text(&who, true, stpcpy(text, " by "), sizeof(text) - 4);
 	if (soon)
@@ -97,6 +95,8 @@ static void replace(struct nk_manager *m)
 			 m->watch_why);
 		poll_instead(m);
 	}
+	/* From now on: loading one takes its time. */
+	m->watch_tried_us = nk_now_us();
 	nk_manager_inspect_all(m);
 }
 
