@@ -72,6 +72,7 @@ struct nk_object {
 	uint32_t loaded_id;                 /* the kernel's; 0: not loaded */
 	char loaded_tag[NK_TAG_STRLEN];
 	bool look_again;                    /* what it is made of may have changed: a reload asked for it */
+	bool asked_late;                    /* and so did one while it was being loaded */
 
 	char name[]; /* last, so that it takes as much as it needs */
 };

@@ -231,6 +231,7 @@ static void one_retry(struct nk_object *o, void *arg)
 
 	look_afresh(r, o);
 	o->look_again = o->is_program;
+	o->asked_late = o->is_program && o->in_plan;
 	nk_work_now(r->work, o);
 }
 

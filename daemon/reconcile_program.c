@@ -67,6 +67,7 @@ void nk_reconcile_evaluate_program(struct nk_reconcile *r, struct nk_object *o, 
 		evaluate_pin(r, o, p, plan);
 		return;
 	}
+	o->asked_late = false;
 	if (nk_reconcile_add(plan, NK_OP_LOAD, NK_PHASE_LOAD, NULL, p) == 0)
 		nk_reconcile_enter_plan(r, o);
 }
@@ -186,7 +187,8 @@ static void program_loaded(struct nk_reconcile *r, struct nk_object *o, const st
 {
 	nk_program_unref(o->loaded_as);
 	o->loaded_as = nk_program_ref(as);
-	o->look_again = false;
+	/* A reload that came meanwhile is about files that were read before it. */
+	o->look_again = o->asked_late;
 	program_ready(r, o);
 	program_is(r, o, s);
 }
@@ -195,10 +197,15 @@ void nk_reconcile_program_failed(struct nk_reconcile *r, struct nk_object *o, co
 {
 	const char *message = f->error.message ? f->error.message : strerror(f->error.error);
 	const struct nk_program_state *before = NULL;
+	const struct nk_op *op = &res->plan.ops[f->op];
 	char *text = NULL;
 
 	r->kernel_errors++;
-	if (res->plan.ops[f->op].what == NK_LOAD_PIN) {
+	if (op->kind == NK_OP_UNLOAD) {
+		nk_object_fail(r, o, "KernelRefused", message, f->error.error, NULL);
+		return;
+	}
+	if (op->what == NK_LOAD_PIN) {
 		nk_object_fail(r, o, "NotPinned", message, f->error.error, NULL);
 		return;
 	}
@@ -211,8 +218,23 @@ void nk_reconcile_program_failed(struct nk_reconcile *r, struct nk_object *o, co
 			text = NULL;
 		program_is(r, o, before);
 	}
+	/* It is about a definition, or a file, that may be no more: the present one is still to be looked at. */
+	if (o->doomed || o->asked_late || nk_document_program(r->o.doc, o->name) != op->prog) {
+		nk_work_now(r->work, o);
+		free(text);
+		return;
+	}
 	nk_object_fail(r, o, before ? "NotUpgraded" : "NotLoaded", text ? text : message, f->error.error, f->error.extack);
 	free(text);
+}
+
+static bool has_failed(const struct nk_result *res, size_t op)
+{
+	for (size_t i = 0; i < res->n_failures; i++) {
+		if (res->failures[i].op == op)
+			return true;
+	}
+	return false;
 }
 
 void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *res)
@@ -221,7 +243,7 @@ void nk_reconcile_programs_done(struct nk_reconcile *r, const struct nk_result *
 		const struct nk_op *op = &res->plan.ops[i];
 		struct nk_object *o = nk_reconcile_op_object(r, op);
 
-		if (!o || !o->is_program)
+		if (!o || !o->is_program || has_failed(res, i))
 			continue;
 		if (op->kind == NK_OP_UNLOAD) {
 			nk_work_not_later(r->work, o);

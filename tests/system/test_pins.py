@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from tools import (DATABASE, PATIENCE, PINS, VERDICT, chain, journal, journal_now, link, main_pid, pair, ping, program, run, until,
+from tools import (DATABASE, PATIENCE, PINS, VERDICT, chain, journal, journal_now, link, main_pid, pair, ping, program, run, stopped, until,
                    wait_for_daemon)
 
 BPFFS = "/sys/fs/bpf"
@@ -128,6 +128,28 @@ def test_that_could_not_follow_try_again(web):
     assert held() == before
     run("umount", "-l", elsewhere)
     os.rmdir(elsewhere)
+
+
+def test_a_bpffs_that_cannot_be_written(web):
+    """A program whose pin can't be put back, or taken away, isn't right until it is."""
+    def states():
+        return {p["name"]: (p["condition"]["state"], p["condition"].get("reason")) for p in web.call("program.list")["programs"]}
+
+    web.converge([], [program("next3")])
+    pin = f"{PINS}/programs/next1"
+    try:
+        with stopped(main_pid()):
+            os.unlink(pin)
+            run("mount", "-o", "remount,ro", BPFFS)
+        until(lambda: states()["next1"] == ("Degraded", "NotPinned"), "netkitd to say so")
+        document = web.call("state.get")["document"]
+        document["programs"] = [p for p in document["programs"] if p["name"] != "next3"]
+        assert not web.call("state.apply", {"document": document, "mode": "replace", "wait_ms": 3000})["converged"]
+        assert states()["next1"] == ("Degraded", "NotPinned"), "it is said for as long as it is so"
+    finally:
+        run("mount", "-o", "remount,rw", BPFFS)
+    until(lambda: os.path.exists(pin) and not os.path.exists(f"{PINS}/programs/next3"), "one pin to be put back, the other to go")
+    until(lambda: states() == {"next1": ("Ready", None), "next2": ("Ready", None)}, "netkitd to say so")
 
 
 def test_hidden_while_it_runs(web):
