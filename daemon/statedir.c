@@ -30,11 +30,13 @@ static void refuse(struct nk_manager *m, const char *path, struct nk_error *err)
 {
 	struct nk_refused_file *more = reallocarray(m->refused, m->n_refused + 1, sizeof(*more));
 	struct nk_event_fields f = { .error = err->error };
-	const json_t *first = err->problems ? json_array_get(err->problems, 0) : NULL;
-	const char *pointer = first ? json_string_value(json_object_get(first, "pointer")) : NULL;
+	const json_t *first = json_array_get(err->problems, 0);
+	const char *pointer = json_string_value(json_object_get(first, "pointer"));
+	const char *text = err->message ? err->message : json_string_value(json_object_get(first, "message"));
+	bool placed = pointer && pointer[0];
 	char why[512];
 
-	snprintf(why, sizeof(why), "%s%s%s", pointer ? pointer : "", pointer ? ": " : "", err->message ? err->message : "no memory");
+	snprintf(why, sizeof(why), "%s%s%s", placed ? pointer : "", placed ? ": " : "", text ? text : "no memory");
 	if (more) {
 		m->refused = more;
 		more[m->n_refused++] = (struct nk_refused_file){ strdup(path), strdup(why) };

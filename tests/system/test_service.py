@@ -100,7 +100,7 @@ def test_reload_reads_state_d(rpc, netns):
         run("systemctl", "reload", "netkitd")
         assert link("web-1")
         status = rpc.call("daemon.status")
-        assert status["health"] == "degraded" and path in json.dumps(status) and "polcy" in json.dumps(status)
+        assert status["health"] == "degraded" and path in json.dumps(status) and "did you mean" in json.dumps(status)
         with open(path, "w") as f:
             f.write(good)
         run("systemctl", "reload", "netkitd")
