@@ -699,25 +699,33 @@ void nk_manager_device_delete(struct nk_request *r, union nk_params *p, void *ar
 	finish(&a, &o);
 }
 
+int nk_manager_queue_change(struct nk_manager *m, struct nk_change *c)
+{
+	struct nk_pending *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		nk_manager_undo(m, c);
+		return -ENOMEM;
+	}
+	if (c->n)
+		m->revision_working++;
+	*p = (struct nk_pending){ .change = *c, .revision = m->revision_working };
+	TAILQ_INSERT_TAIL(&m->pending, p, link);
+	return 0;
+}
+
 int nk_manager_apply_source(struct nk_manager *m, const char *source, struct nk_document_input *in, struct nk_error *err)
 {
 	struct attempt a = { .m = m, .source = source, .pointer = "" };
 	struct nk_document_input none = { 0 };
-	struct nk_pending *p;
 
 	put_input(&a, in ? in : &none, true);
-	p = calloc(1, sizeof(*p));
-	if (!p)
-		nk_error_set(&a.err, NK_E_INTERNAL, "no memory");
-	if (a.err.code) {
+	if (a.err.code)
 		nk_manager_undo(m, &a.change);
-		free(p);
-		*err = a.err;
-		return -EINVAL;
-	}
-	if (a.change.n)
-		m->revision_working++;
-	*p = (struct nk_pending){ .change = a.change, .revision = m->revision_working };
-	TAILQ_INSERT_TAIL(&m->pending, p, link);
-	return 0;
+	else if (nk_manager_queue_change(m, &a.change) < 0)
+		nk_error_set(&a.err, NK_E_INTERNAL, "no memory");
+	if (!a.err.code)
+		return 0;
+	*err = a.err;
+	return -EINVAL;
 }

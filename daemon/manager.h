@@ -211,6 +211,8 @@ void nk_manager_device_delete(struct nk_request *r, union nk_params *p, void *ar
  * 0 or -EINVAL with err; nothing changed then.
  */
 int nk_manager_apply_source(struct nk_manager *m, const char *source, struct nk_document_input *in, struct nk_error *err);
+/* A change of no request stands in the document: queue it for the commit. Takes c. 0, or -ENOMEM; it is taken back then. */
+int nk_manager_queue_change(struct nk_manager *m, struct nk_change *c);
 
 /* ---- commit.c ---- */
 
@@ -265,6 +267,6 @@ void nk_manager_drop_lookups(struct nk_manager *m);
 /* ---- statedir.c ---- */
 
 #define NK_STATE_DIR_D "/etc/netkitd/state.d"
-/* Read all files, in the order of their names; a refused one keeps what it stated before. Files that are gone take their objects
- * along. Each refusal is told as an event and kept for daemon.status. */
+/* Read all files, in the order of their names; a refused one keeps what it stated before. What a file that is gone, or doesn't name it
+ * any more, stated becomes the file's that states it now, else it goes. Each refusal is told as an event and kept for daemon.status. */
 void nk_manager_read_state_d(struct nk_manager *m);

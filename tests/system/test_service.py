@@ -111,6 +111,104 @@ def test_reload_reads_state_d(rpc, netns):
     until(lambda: link("web-1") is None, "the device to go with its file")
 
 
+@pytest.fixture
+def state_d(rpc):
+    """state_d({name: document}): these are the files, and they are read: on reload, or at a start. Its status then."""
+    def write(files, restart=False):
+        for name in os.listdir(STATE_D):
+            os.unlink(f"{STATE_D}/{name}")
+        for name, document in files.items():
+            with open(f"{STATE_D}/{name}", "w") as f:
+                f.write(document if isinstance(document, str) else json.dumps(document))
+        run("systemctl", "restart" if restart else "reload", "netkitd")
+        c = wait_for_daemon()
+        c.call("state.wait", {"timeout_ms": 1000 * PATIENCE})
+        status = c.call("daemon.status")
+        c.close()
+        return status
+    yield write
+    write({})
+
+
+def sources():
+    """Of all objects: where they are stated, the file's name; None: over the socket."""
+    c = Rpc()
+    objects = c.call("device.list")["devices"] + c.call("program.list")["programs"]
+    c.close()
+    return {o["name"]: os.path.basename(o["source"]) if "source" in o else None for o in objects}
+
+
+@pytest.mark.parametrize("restart", (False, True), ids=("reload", "start"))
+def test_an_object_moves_to_another_file(state_d, netns, restart):
+    """Whichever is read first, it is the other file's afterwards, and the kernel's device is the same."""
+    netns("web-1")
+    web, other = pair(attachments=[{"name": "a", "hook": "netkit/peer", "program": "next1"}]), {"name": "d0", "peer": {"name": "p-d0"}}
+    state_d({"20-b.json": {"programs": [program("next1")], "devices": [web, other]}})
+    was = link("web-1")["ifindex"], chain("web-1", "netkit/peer"), link("d0")["ifindex"]
+    assert len(was[1]) == 1
+    for name, mtu in (("10-a.json", None), ("30-c.json", None), ("10-a.json", 1400), ("30-c.json", 1300)):
+        if mtu:
+            web = {**web, "mtu": mtu}
+        status = state_d({"20-b.json": {"devices": [other]}, name: {"programs": [program("next1")], "devices": [web]}}, restart)
+        assert status["health"] == "ok", status
+        assert (link("web-1")["ifindex"], chain("web-1", "netkit/peer"), link("d0")["ifindex"]) == was
+        assert link("web-1")["mtu"] == (mtu or link("d0")["mtu"])
+        assert sources() == {"web-1": name, "next1": name, "d0": "20-b.json"}
+    # One that is stated twice is the first one's, and then the other's, which stays.
+    state_d({"10-a.json": {"devices": [other]}, "20-b.json": {"devices": [other]}}, restart)
+    assert link("web-1") is None and sources()["d0"] == "20-b.json"
+    assert state_d({"10-a.json": {"devices": [other]}, "20-b.json": {}}, restart)["health"] == "ok"
+    assert link("d0")["ifindex"] == was[2] and sources()["d0"] == "10-a.json"
+
+
+def test_a_file_of_programs_gets_another_name(rpc, state_d, netns):
+    """Devices of another file and of the socket use them: they are the new file's, which can be edited."""
+    netns("web-1")
+    netns("web-2")
+    use = {"attachments": [{"name": "a", "hook": "netkit/peer", "program": "next1"}]}
+    devices = {"devices": [pair(**use)]}
+    state_d({"10-programs.json": {"programs": [program("next1")]}, "15-devices.json": devices})
+    rpc.converge([pair("web-2", "web-2", "10.0.1.1", "10.0.1.2", **use)])
+    was = chain("web-1", "netkit/peer"), chain("web-2", "netkit/peer")
+    for name in ("20-programs.json", "05-programs.json"):
+        status = state_d({name: {"programs": [program("next1")]}, "15-devices.json": devices})
+        assert status["health"] == "ok", status
+        assert (chain("web-1", "netkit/peer"), chain("web-2", "netkit/peer")) == was and len(was[0]) == 1
+        assert sources()["next1"] == name
+    status = state_d({"05-programs.json": {"programs": [program("next1", "next2")]}, "15-devices.json": devices})
+    assert status["health"] == "ok", status
+    assert chain("web-1", "netkit/peer")[0][0] != was[0][0][0], "another version"
+    rpc.converge(mode="replace")
+    # The file goes, and in the same reload the one that is read after it lets go of the program.
+    assert state_d({"15-devices.json": {"devices": [pair()]}})["health"] == "ok"
+    assert rpc.call("program.list")["programs"] == [] and ping("10.0.0.2")
+
+
+def test_what_two_state_is_refused(rpc, state_d):
+    """Two files that don't agree, a file that can't be read any more and another one, a file and the socket."""
+    def d0(**more):
+        return {"devices": [{"name": "d0", "peer": {"name": "p-d0"}, **more}]}
+
+    def refused(status, file, *why):
+        said = [r for r in status["health_reasons"] if r.startswith(f"{STATE_D}/{file} was refused: ")]
+        assert status["health"] == "degraded" and len(said) == 1 and all(w in said[0] for w in why), status
+    state_d({"20-b.json": d0()})
+    was = link("d0")["ifindex"]
+    refused(state_d({"10-a.json": d0(mtu=1400), "20-b.json": d0()}), "10-a.json", "device d0 is stated in", "20-b.json")
+    refused(state_d({"10-a.json": d0(mtu=1400), "20-b.json": "{"}), "10-a.json", "device d0 is stated in", "20-b.json")
+    refused(state_d({"10-a.json": d0(), "20-b.json": "{"}), "20-b.json")
+    assert link("d0")["ifindex"] == was and sources()["d0"] == "20-b.json"
+    # One that is refused keeps what moved into it as it was.
+    use = {"attachments": [{"name": "a", "hook": "netkit/peer", "program": "absent"}]}
+    refused(state_d({"10-a.json": d0(**use)}), "10-a.json", "absent")
+    assert link("d0")["ifindex"] == was and sources()["d0"] == "10-a.json"
+    state_d({})
+    until(lambda: link("d0") is None, "the device to go with its file")
+    rpc.converge(d0()["devices"])
+    refused(state_d({"10-a.json": d0(mtu=1400)}), "10-a.json", "device d0 was set through the socket")
+    assert sources()["d0"] is None
+
+
 def test_a_file_may_name_a_namespace_that_comes_later(rpc, netns):
     path = f"{STATE_D}/30-later.json"
     with open(path, "w") as f:
