@@ -22,6 +22,21 @@
 #define TRIM_ABOVE (256u << 10) /* bytes: freeing that much is worth a malloc_trim */
 #define SEND_PIECES 16
 
+/*
+ * It is closed in the round's last step, but what it left unread is nobody's any more: were it still counted, others would be dropped
+ * for it until then.
+ */
+static void die(struct nk_peer *p)
+{
+	size_t len = evbuffer_get_length(p->out);
+
+	p->dead = true;
+	p->s->out_total -= len;
+	if (len > TRIM_ABOVE)
+		p->s->trim = true;
+	evbuffer_drain(p->out, len);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct nk_peer *p = arg;
@@ -144,7 +159,7 @@ static void on_eof(struct nk_peer *p)
 	p->readable = false;
 	/* Asked for nothing, poll tells of POLLHUP and POLLERR: both directions have ended. Otherwise it has only finished asking. */
 	if (poll(&pfd, 1, 0) == 1) {
-		p->dead = true;
+		die(p);
 	} else if (!p->eof) {
 		p->eof = true;
 		if (p->in_end > p->in_start)
@@ -171,7 +186,7 @@ static void fill(struct nk_peer *p)
 		if (errno == EAGAIN) {
 			p->readable = false;
 		} else if (errno != EINTR) {
-			p->dead = true;
+			die(p);
 			nk_server_dirty(p);
 		}
 		return;
@@ -306,7 +321,7 @@ void nk_peer_drop(struct nk_peer *p, const char *why)
 {
 	if (!p->dead && !p->why_dropped)
 		p->why_dropped = why;
-	p->dead = true;
+	die(p);
 	nk_server_dirty(p);
 }
 
@@ -341,12 +356,12 @@ void nk_peer_flush(struct nk_peer *p)
 		if (n == -EAGAIN) {
 			/* Also starts the time anew: it took something. */
 			if ((!p->waiting || progress) && event_add(p->write_ev, &p->s->slow) < 0)
-				p->dead = true;
+				die(p);
 			p->waiting = true;
 			break;
 		}
 		if (n < 0) {
-			p->dead = true;
+			die(p);
 			break;
 		}
 		evbuffer_drain(p->out, (size_t)n);
@@ -371,11 +386,11 @@ void nk_peer_flush(struct nk_peer *p)
 static void queue(struct nk_peer *p, const char *text, size_t len)
 {
 	if (evbuffer_add(p->out, text, len) < 0) {
-		p->dead = true;
+		die(p);
 	} else {
 		p->s->out_total += len;
 		if (evbuffer_add(p->out, "\n", 1) < 0)
-			p->dead = true;
+			die(p);
 		else
 			p->s->out_total++;
 	}

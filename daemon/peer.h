@@ -60,7 +60,7 @@ struct nk_peer {
 	bool readable; /* the kernel may hold more of it: no EAGAIN since the last edge */
 	bool eof;      /* it ended its stream; its answers are still wanted */
 	bool closing;  /* close when all is sent, take no more lines */
-	bool dead;     /* close at once */
+	bool dead;     /* close at once; out is empty */
 	const char *why_dropped; /* static; NULL: its own doing, or nobody's */
 	bool paused;   /* its lines wait until it has read its replies */
 	bool stalled;  /* its lines wait until nk_server_go_on */

@@ -341,6 +341,40 @@ static void test_unread_replies_of_all(void **state)
 		wire_close(&w[i]);
 }
 
+/* The worst one pays, and nobody else, though it is closed only later: one event goes to all within one call. */
+static void test_one_hog_among_subscribers(void **state)
+{
+	struct nk_peer *p[4];
+	struct wire w[4];
+	char *text = malloc(NK_BUFFERED_MAX);
+
+	start_server((struct nk_server_options){ 0 });
+	memset(text, 'x', NK_BUFFERED_MAX);
+	for (int i = 0; i < 4; i++) {
+		wire_connect(&w[i], base, path);
+		wire_say(&w[i], "x");
+		wire_line(&w[i]);
+		p[i] = seen.heard;
+	}
+	nk_peer_send(p[1], text, NK_BUFFERED_MAX - 1);
+	assert_false(nk_peer_gone(p[1]));
+	for (int i = 0; i < 4; i++)
+		nk_peer_notify(p[i], "event", 5);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(nk_peer_gone(p[i]), i == 1);
+	assert_int_equal(server->out_total, 3 * strlen("event\n"));
+	wait_closed(1);
+	assert_non_null(strstr(seen.why_closed, "left most unread"));
+	for (int i = 0; i < 4; i++) {
+		if (i != 1)
+			assert_string_equal(wire_line(&w[i]), "event");
+		wire_close(&w[i]);
+	}
+	wait_closed(4);
+	assert_int_equal(server->out_total, 0);
+	free(text);
+}
+
 /* ---- descriptors ---- */
 
 static void test_descriptors(void **state)
@@ -450,6 +484,7 @@ int main(void)
 		SERVER_TEST(test_slow_reader_of_notifications_is_kept),
 		SERVER_TEST(test_notification_backlog),
 		SERVER_TEST(test_unread_replies_of_all),
+		SERVER_TEST(test_one_hog_among_subscribers),
 		SERVER_TEST(test_descriptors),
 		SERVER_TEST(test_descriptors_of_unfinished_line),
 	};
