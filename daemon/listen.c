@@ -25,6 +25,26 @@ static int say(int r, char *why, size_t size, const char *what, const char *path
 	return r;
 }
 
+int nk_group_find(const char *setting, const char *name, gid_t *ret, char *why, size_t size)
+{
+	const struct group *g;
+
+	errno = 0;
+	g = getgrnam(name);
+	if (g) {
+		*ret = g->gr_gid;
+		return 0;
+	}
+	if (errno == 0 || errno == ENOENT || errno == ESRCH) {
+		snprintf(why, size, "%s: there is no group %s; create it (systemd-sysusers, groupadd) or change the settings",
+			 setting, name);
+		return -EINVAL;
+	}
+	/* Not the errno itself: some would be taken for what no other start could mend, as EINVAL is, which glibc makes of ERANGE. */
+	snprintf(why, size, "%s: cannot look up the group %s: %s", setting, name, strerror(errno));
+	return -EAGAIN;
+}
+
 /* Nothing there, or a socket that nobody serves: 0. */
 static int check_stale(const struct sockaddr_un *addr, char *why, size_t size)
 {
@@ -85,16 +105,9 @@ int nk_listener_open(const char *path, const char *group, struct nk_listener *re
 		return -EINVAL;
 	}
 	strcpy(addr.sun_path, path);
-	if (group) {
-		const struct group *g = getgrnam(group);
-
-		if (!g) {
-			snprintf(why, size, "socket_group %s: no such group; create it (systemd-sysusers) or name another", group);
-			return -EINVAL;
-		}
-		gid = g->gr_gid;
-	}
-	r = check_stale(&addr, why, size);
+	r = group ? nk_group_find("socket_group", group, &gid, why, size) : 0;
+	if (r == 0)
+		r = check_stale(&addr, why, size);
 	if (r < 0)
 		return r;
 	l.path = strdup(path);

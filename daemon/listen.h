@@ -16,6 +16,11 @@ struct nk_listener {
 };
 
 /*
+ * The group that this setting names. -EINVAL: there is none, which only the operator can change; -EAGAIN: it could not be looked up,
+ * as when a directory service isn't there yet, and another start may find it. Both with `why`.
+ */
+int nk_group_find(const char *setting, const char *name, gid_t *ret, char *why, size_t size);
+/*
  * A stale socket file (nobody listens) is replaced, one that is served is not: -EADDRINUSE. group NULL: leave the group.
  * 0 or -errno with `why` (size bytes) a sentence for the operator.
  */

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
-#include <grp.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,15 +208,13 @@ static int learn_admin_groups(struct nk_server *s, const struct nk_server_option
 	}
 	fprintf(f, "uid 0");
 	for (size_t i = 0; i < o->n_admin_groups; i++) {
-		const struct group *g = getgrnam(o->admin_groups[i]);
+		int r = nk_group_find("admin_groups", o->admin_groups[i], &s->admin_gids[s->n_admin_gids], why, size);
 
-		if (!g) {
-			snprintf(why, size, "admin_groups: there is no group %s; create it or take it out of the settings",
-				 o->admin_groups[i]);
+		if (r < 0) {
 			fclose(f);
-			return -EINVAL;
+			return r;
 		}
-		s->admin_gids[s->n_admin_gids++] = g->gr_gid;
+		s->n_admin_gids++;
 		fprintf(f, "%s%s", i == 0 ? " and members of group " : ", ", o->admin_groups[i]);
 	}
 	return fclose(f) ? -ENOMEM : 0;

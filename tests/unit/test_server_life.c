@@ -270,6 +270,46 @@ static void test_socket_activation(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
+/* ---- groups ---- */
+
+static int lookup_error;
+
+/* Instead of libc's: a directory service that may fail. */
+struct group *getgrnam(const char *name)
+{
+	static char buf[4096];
+	static struct group group;
+	struct group *found = NULL;
+
+	errno = lookup_error ? lookup_error : getgrnam_r(name, &group, buf, sizeof(buf), &found);
+	return lookup_error ? NULL : found;
+}
+
+/* That a group can't be looked up now is not that there is none: another start may find it, and so must not be told as damage is. */
+static void test_group_lookup_fails(void **state)
+{
+	static const int failures[] = { EIO, EMFILE, ENOMEM, EAGAIN, ECONNREFUSED, EINVAL, EBADMSG }, none[] = { 0, ENOENT, ESRCH };
+	char *groups[] = { (char *)"wheel-of-ldap" };
+	struct nk_server_options o = { .path = path, .listen_fd = -1, .admin_groups = groups, .n_admin_groups = 1, .max_clients = 1 };
+
+	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+		lookup_error = failures[i];
+		assert_int_equal(nk_server_new(base, &o, &handlers, &server, why, sizeof(why)), -EAGAIN);
+		assert_non_null(strstr(why, "wheel-of-ldap"));
+		assert_non_null(strstr(why, strerror(failures[i])));
+		assert_int_equal(try_new(path, "wheel-of-ldap", -1), -EAGAIN);
+		assert_non_null(strstr(why, strerror(failures[i])));
+	}
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		lookup_error = none[i];
+		assert_int_equal(nk_server_new(base, &o, &handlers, &server, why, sizeof(why)), -EINVAL);
+		assert_non_null(strstr(why, "no group wheel-of-ldap"));
+		assert_int_equal(try_new(path, "wheel-of-ldap", -1), -EINVAL);
+	}
+	lookup_error = 0;
+	assert_int_equal(try_new(path, "root", -1), 0);
+}
+
 /* ---- rights ---- */
 
 /* Connect as another user and say "x"; what the server thought of it is in seen.heard. */
@@ -343,6 +383,7 @@ int main(void)
 		SERVER_TEST(test_free_with_clients),
 		SERVER_TEST(test_socket_file),
 		SERVER_TEST(test_socket_activation),
+		SERVER_TEST(test_group_lookup_fails),
 		SERVER_TEST(test_rights),
 	};
 
