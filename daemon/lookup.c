@@ -12,7 +12,7 @@
 
 struct nk_lookup {
 	TAILQ_ENTRY(nk_lookup) link;
-	struct nk_request *request;
+	struct nk_request *request; /* NULL: who asked has gone */
 	char device[NK_IFNAMSIZ]; /* or interface; empty: all */
 };
 
@@ -71,12 +71,13 @@ static void answer_all(struct nk_manager *m, const struct nk_owners *o)
 	struct nk_lookup *l;
 
 	while ((l = TAILQ_FIRST(&m->looking))) {
-		json_t *attachments = nk_manager_attachments(m, l->device);
+		json_t *attachments = l->request ? nk_manager_attachments(m, l->device) : NULL;
 
 		if (o)
 			put_owners(attachments, o);
 		TAILQ_REMOVE(&m->looking, l, link);
-		nk_manager_reply_with(l->request, NK_M_ATTACHMENT_LIST, attachments);
+		if (l->request)
+			nk_manager_reply_with(l->request, NK_M_ATTACHMENT_LIST, attachments);
 		free(l);
 	}
 }
@@ -159,6 +160,27 @@ void nk_manager_find_owners(struct nk_manager *m, struct nk_request *r, const ch
 	TAILQ_INSERT_TAIL(&m->lookups, l, link);
 	if (TAILQ_EMPTY(&m->looking))
 		search(m);
+}
+
+void nk_manager_forget_lookups(struct nk_manager *m, const struct nk_peer *p)
+{
+	struct nk_lookup *l, *next;
+
+	for (l = TAILQ_FIRST(&m->lookups); l && nk_peer_held(p); l = next) {
+		next = TAILQ_NEXT(l, link);
+		if (nk_request_peer(l->request) != p)
+			continue;
+		TAILQ_REMOVE(&m->lookups, l, link);
+		nk_request_reply(l->request, NULL);
+		free(l);
+	}
+	/* These stay in their list, since it also says that a search is under way. */
+	for (l = TAILQ_FIRST(&m->looking); l && nk_peer_held(p); l = TAILQ_NEXT(l, link)) {
+		if (!l->request || nk_request_peer(l->request) != p)
+			continue;
+		nk_request_reply(l->request, NULL);
+		l->request = NULL;
+	}
 }
 
 void nk_manager_drop_lookups(struct nk_manager *m)

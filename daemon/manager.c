@@ -139,6 +139,9 @@ static void peer_closed(struct nk_peer *p, const char *why, void *arg)
 	char text[200];
 
 	nk_events_unsubscribe(m->events, p);
+	/* What a connection may have pending is limited, and so must not outlive it: others would follow. */
+	nk_manager_forget_waiters(m, p);
+	nk_manager_forget_lookups(m, p);
 	if (!why)
 		return;
 	read_comm(nk_peer_pid(p), who.comm, sizeof(who.comm));

@@ -234,6 +234,8 @@ void nk_manager_start_waiting(struct nk_manager *m, struct nk_request *r, uint64
 			      struct nk_about *about, uint32_t wait_ms);
 /* Conditions changed: answer who can be answered. */
 void nk_manager_check_waiters(struct nk_manager *m);
+/* This client has gone: nobody waits for its answers. */
+void nk_manager_forget_waiters(struct nk_manager *m, const struct nk_peer *p);
 /* Answer all waiters as they stand (shutdown). */
 void nk_manager_drop_waiters(struct nk_manager *m);
 
@@ -261,6 +263,8 @@ json_t *nk_manager_attachments(const struct nk_manager *m, const char *device);
 void nk_manager_find_owners(struct nk_manager *m, struct nk_request *r, const char *device);
 /* The executor has searched for a turn. Takes o. */
 void nk_manager_owners_searched(struct nk_manager *m, struct nk_owners *o);
+/* This client has gone: nobody waits for its answers. */
+void nk_manager_forget_lookups(struct nk_manager *m, const struct nk_peer *p);
 /* Answer all as far as it is known (shutdown). */
 void nk_manager_drop_lookups(struct nk_manager *m);
 

@@ -89,6 +89,18 @@ static bool waiter_settled(struct nk_waiter *w)
 	return !u.unsettled;
 }
 
+/* Takes result. */
+static void finish(struct nk_waiter *w, json_t *result)
+{
+	TAILQ_REMOVE(&w->manager->waiters, w, link);
+	nk_request_reply(w->request, result);
+	if (w->timer)
+		event_free(w->timer);
+	json_decref(w->summary);
+	free(w->about.list);
+	free(w);
+}
+
 static void answer(struct nk_waiter *w)
 {
 	struct nk_manager *m = w->manager;
@@ -109,13 +121,7 @@ static void answer(struct nk_waiter *w)
 		result = nk_table_encode(nk_methods[NK_M_STATE_WAIT].result, &waited);
 	}
 	json_decref(u.list);
-	TAILQ_REMOVE(&m->waiters, w, link);
-	nk_request_reply(w->request, result);
-	if (w->timer)
-		event_free(w->timer);
-	json_decref(w->summary);
-	free(w->about.list);
-	free(w);
+	finish(w, result);
 }
 
 static void on_deadline(int fd, short what, void *arg)
@@ -176,6 +182,17 @@ void nk_manager_check_waiters(struct nk_manager *m)
 		next = TAILQ_NEXT(w, link);
 		if (waiter_settled(w))
 			answer(w);
+	}
+}
+
+void nk_manager_forget_waiters(struct nk_manager *m, const struct nk_peer *p)
+{
+	struct nk_waiter *w, *next;
+
+	for (w = TAILQ_FIRST(&m->waiters); w && nk_peer_held(p); w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (nk_request_peer(w->request) == p)
+			finish(w, NULL);
 	}
 }
 

@@ -279,6 +279,39 @@ for m, p in (("daemon.status", None), ("device.delete", {"name": "web-1"})):
 """
 
 
+def test_clients_that_leave_their_requests_behind(reconfigured, netns):
+    """What a connection may have pending is limited; it must not stay when the connection goes, since others can follow."""
+    rpc = reconfigured({"retry_min_ms": 3600000, "retry_max_ms": 3600000})
+    netns("web-1")
+    run("ip", "route", "add", "198.51.100.0/24", "dev", "lo")
+    try:
+        # It waits since a route is refused, until that was tried again, hours later.
+        rpc.call("device.set", {"device": pair(routes=[{"to": "10.0.0.2/32"}, {"to": "198.51.100.0/24"}])})
+        until(lambda: rpc.call("device.get", {"name": "web-1"})["condition"]["state"] == "Degraded", "the refusal")
+        wait = {"jsonrpc": "2.0", "id": 1, "method": "state.wait", "params": {"timeout_ms": 3600000}}
+        pid, clients = main_pid(), rpc.call("daemon.status")["counts"]["clients"]
+
+        def resident():
+            return next(int(line.split()[1]) for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS"))
+
+        def come_and_go():
+            c = Rpc()
+            c.raw(2047 * (json.dumps(wait).encode() + b"\n"))
+            c.call("daemon.status")  # answered behind all of them, and none of them is
+            c.close()
+            until(lambda: rpc.call("daemon.status")["counts"]["clients"] == clients, "it to be gone")
+
+        for _ in range(3):
+            come_and_go()
+        before = resident()
+        for _ in range(20):
+            come_and_go()
+        assert resident() - before < 4096, f"KiB: {before} before, {resident()} afterwards"
+        assert main_pid() == pid
+    finally:
+        run("ip", "route", "del", "198.51.100.0/24", "dev", "lo")
+
+
 def test_who_may_do_what(untouched):
     nobody = as_user(CALL)
     assert nobody.returncode != 0 and "PermissionError" in nobody.stderr

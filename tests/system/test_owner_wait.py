@@ -125,6 +125,29 @@ def test_the_loop_goes_on_and_no_link_is_lost(web, theirs):
         another.close()
 
 
+def test_who_asks_leaves_during_a_search(web, theirs):
+    """One for whom it is searched and one who waits for the next search: others, who ask then, get the next search all the same."""
+    fd, link_id = theirs
+    first, second, asking = Rpc(), Rpc(), Rpc()
+    pid, clients = main_pid(), asking.call("daemon.status")["counts"]["clients"]
+    try:
+        with held_rtnl():
+            first.raw(ask(first, 1, "attachment.list", {"device": "web-1", "owners": True}))
+            until(executor_waits, "the search to wait for the kernel")
+            second.raw(3 * ask(second, 2, "attachment.list", {"device": "web-1", "owners": True}))
+            second.call("daemon.status")
+            first.close()
+            second.close()
+            until(lambda: asking.call("daemon.status")["counts"]["clients"] == clients - 2, "both to be gone")
+            asking.raw(ask(asking, 3, "attachment.list", {"device": "web-1", "owners": True}) + ask(asking, 4, "daemon.status"))
+            assert asking.line()["id"] == 4
+        row = [a for a in asking.line()["result"]["attachments"] if a.get("link_id") == link_id][0]
+        assert row["holders"][0]["pid"] == os.getpid() and main_pid() == pid
+    finally:
+        asking.close()
+        os.close(fd)
+
+
 def test_stopped_during_a_search(web, theirs):
     """Who waits is answered, without what wasn't found."""
     fd, link_id = theirs
