@@ -221,8 +221,9 @@ static const struct nk_field result_subscribe_fields[] = {
 	{.name = "seq", .type = &nk_type_uint, NK_AT(struct nk_result_subscribe, seq),
 	 .text = "Number of the newest event so far: those that happen from now on have greater ones."},
 	{.name = "from", .type = &nk_type_uint, .flags = NK_OMIT_EMPTY, NK_AT(struct nk_result_subscribe, from),
-	 .text = "With `since`: of what is kept nothing is missing from this number on. Greater than `since` + 1: older ones were dropped. What "
-		 "happened in the last second before the daemon was killed, or the host lost power, may be missing as well."},
+	 .text = "With `since`: of what is kept nothing is missing from this number on. Greater than `since` + 1: older ones were dropped, "
+		 "or some could not be written. What happened in the last second before the daemon was killed, or the host lost power, "
+		 "may be missing as well."},
 	{.name = "kept", .type = &nk_type_uint, NK_AT(struct nk_result_subscribe, kept),
 	 .text = "How many kept events follow, before the new ones."},
 };

@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/object.h"
+
 #define BATCH 256          /* events that wait at most */
 #define NUMBERS 65536u     /* reserved at a time: so many are left out after a crash at most */
+#define AGAIN_US 1000000u  /* microseconds from a failure to reserve to the next try */
 
 static const struct timeval lateness = { .tv_sec = 1 };
 
@@ -19,6 +22,8 @@ struct nk_history {
 	struct nk_store *store; /* borrowed */
 	struct event *timer;
 	uint64_t reserved;      /* numbers up to here may be used: on disk */
+	uint64_t again_us;      /* reserving failed: not tried again before this time */
+	uint64_t lost;          /* the newest event that could not be written, as long as the database doesn't say so itself; 0: none */
 	size_t n;
 	struct nk_store_event waiting[BATCH]; /* texts are owned */
 	bool failed;
@@ -27,9 +32,13 @@ struct nk_history {
 
 static void flush(struct nk_history *h)
 {
-	int r = h->n ? nk_store_keep_events(h->store, h->waiting, h->n, NK_HISTORY_MAX) : 0;
+	int r = h->n || h->lost ? nk_store_keep_events(h->store, h->waiting, h->n, NK_HISTORY_MAX, h->lost) : 0;
 
-	/* What can't be written is lost, as are the oldest: the journal has it. */
+	/* What can't be written is lost, as are the oldest: the journal has it. Who asks is told that something is missing. */
+	if (r == 0)
+		h->lost = 0;
+	else if (h->n)
+		h->lost = h->waiting[h->n - 1].seq;
 	for (size_t i = 0; i < h->n; i++)
 		free(h->waiting[i].json);
 	h->n = 0;
@@ -81,11 +90,12 @@ struct nk_history *nk_history_free(struct nk_history *h, uint64_t seq)
 
 void nk_history_number(struct nk_history *h, uint64_t seq)
 {
-	if (seq <= h->reserved)
+	if (seq <= h->reserved || nk_now_us() < h->again_us)
 		return;
-	/* Whatever becomes of it: not at each event anew. */
-	h->reserved = seq + NUMBERS;
-	nk_store_number_events(h->store, h->reserved);
+	if (nk_store_number_events(h->store, seq + NUMBERS) == 0)
+		h->reserved = seq + NUMBERS;
+	else
+		h->again_us = nk_now_us() + AGAIN_US; /* not at each event of many anew */
 }
 
 void nk_history_keep(struct nk_history *h, uint64_t seq, char *json)
@@ -105,7 +115,11 @@ int nk_history_each(struct nk_history *h, uint64_t since, int (*fn)(uint64_t seq
 
 	flush(h);
 	r = nk_store_history(h->store, &seq, ret_from);
-	return r < 0 ? r : nk_store_each_event(h->store, since, fn, arg);
+	if (r < 0)
+		return r;
+	if (*ret_from <= h->lost)
+		*ret_from = h->lost + 1;
+	return nk_store_each_event(h->store, since, fn, arg);
 }
 
 const char *nk_history_why(const struct nk_history *h)

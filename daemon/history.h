@@ -19,7 +19,7 @@ int nk_history_new(struct event_base *base, struct nk_store *store, uint64_t *re
 /* Write what waits, and that seq is the newest number. Takes NULL, returns NULL. */
 struct nk_history *nk_history_free(struct nk_history *h, uint64_t seq);
 
-/* This number is used from now on: after a crash no other event gets it. */
+/* This number is used from now on: after a crash no other event gets it, provided that the database can be written. */
 void nk_history_number(struct nk_history *h, uint64_t seq);
 /* Keep an event: json, taken over, are the params of its notification. */
 void nk_history_keep(struct nk_history *h, uint64_t seq, char *json);

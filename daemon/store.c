@@ -51,7 +51,7 @@ static const char *const sql[STATEMENTS] = {
 	[PUT_TOMBSTONE] = "INSERT OR IGNORE INTO tombstone(name) VALUES(?1)",
 	[DELETE_TOMBSTONE] = "DELETE FROM tombstone WHERE name=?1",
 	[SET_EVENT_SEQ] = "UPDATE meta SET value=?1 WHERE key='event_seq'",
-	[SET_EVENT_FROM] = "UPDATE meta SET value=?1 WHERE key='event_from'",
+	[SET_EVENT_FROM] = "UPDATE meta SET value=max(value, ?1) WHERE key='event_from'",
 	[PUT_EVENT] = "INSERT OR REPLACE INTO event(seq, json) VALUES(?1, ?2)",
 	[OLD_EVENT] = "SELECT seq FROM event ORDER BY seq DESC LIMIT 1 OFFSET ?1",
 	[DELETE_EVENTS] = "DELETE FROM event WHERE seq<=?1",
@@ -506,7 +506,7 @@ int nk_store_number_events(struct nk_store *s, uint64_t seq)
 }
 
 /* Of a transaction that has begun. */
-static int put_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max)
+static int put_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max, uint64_t lost)
 {
 	uint64_t old = 0;
 	int r = 0;
@@ -519,17 +519,19 @@ static int put_events(struct nk_store *s, const struct nk_store_event *events, s
 		r = run_number(s, DELETE_EVENTS, old, NULL, NULL);
 	if (r == 0 && old)
 		r = run_number(s, SET_EVENT_FROM, old + 1, NULL, NULL);
+	if (r == 0 && lost)
+		r = run_number(s, SET_EVENT_FROM, lost + 1, NULL, NULL);
 	return r;
 }
 
-int nk_store_keep_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max)
+int nk_store_keep_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max, uint64_t lost)
 {
 	int code = sqlite3_exec(s->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL), r = note(s, code);
 
 	if (r == 0)
 		r = nk_store_begin(s);
 	if (r == 0) {
-		r = put_events(s, events, n, max);
+		r = put_events(s, events, n, max, lost);
 		if (r == 0)
 			r = run(s, COMMIT, NULL, NULL, NULL);
 		if (r < 0)

@@ -51,10 +51,10 @@ int nk_store_history(struct nk_store *s, uint64_t *ret_seq, uint64_t *ret_from);
 /* Outside of a transaction: numbers up to seq may be in use from now on, on disk before this returns. 0 or -errno. */
 int nk_store_number_events(struct nk_store *s, uint64_t seq);
 /*
- * Outside of a transaction: add n events, and drop the oldest beyond max. A loss of power may take that back, with all that came later
- * but no change of the document. 0 or -errno.
+ * Outside of a transaction: add n events, and drop the oldest beyond max. lost: the greatest number of an event that is missing before
+ * them; 0: none is. A loss of power may take that back, with all that came later but no change of the document. 0 or -errno.
  */
-int nk_store_keep_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max);
+int nk_store_keep_events(struct nk_store *s, const struct nk_store_event *events, size_t n, size_t max, uint64_t lost);
 /* Events after `since`, the oldest first. fn ends it by not returning 0, which is then returned; or -errno. */
 int nk_store_each_event(struct nk_store *s, uint64_t since, int (*fn)(uint64_t seq, const char *json, void *arg), void *arg);
 /* Pages that SQLite keeps for the next change are read again if one comes: let go of them. */

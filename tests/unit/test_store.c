@@ -476,7 +476,7 @@ static void keep(struct nk_store *s, uint64_t first, size_t n, size_t max)
 		sprintf(texts[i], "\"e%d\"", (int)(first + i));
 		events[i] = (struct nk_store_event){ first + i, texts[i] };
 	}
-	assert_int_equal(nk_store_keep_events(s, events, n, max), 0);
+	assert_int_equal(nk_store_keep_events(s, events, n, max, 0), 0);
 }
 
 static void test_events(void **state)
@@ -505,14 +505,14 @@ static void test_events(void **state)
 	assert_int_equal(seq, 77);
 	assert_int_equal(from, 2);
 	assert_string_equal(events_after(s, 3, 0), "6 \"e6\"\n7 \"e7\"\n8 \"e8\"\n");
-	assert_int_equal(nk_store_keep_events(s, &stop, 1, 9), 0);
+	assert_int_equal(nk_store_keep_events(s, &stop, 1, 9, 0), 0);
 	keep(s, 10, 1, 9);
 	assert_string_equal(events_after(s, 7, -ECANCELED), "8 \"e8\"\n9 \"stop\"\n");
 	/* And it can be read again. */
 	assert_string_equal(events_after(s, 9, 0), "10 \"e10\"\n");
 	/* Not within a change of the document. */
 	assert_int_equal(nk_store_begin(s), 0);
-	assert_true(nk_store_keep_events(s, &stop, 1, 9) < 0);
+	assert_true(nk_store_keep_events(s, &stop, 1, 9, 0) < 0);
 	nk_store_rollback(s);
 	nk_store_close(s);
 }
