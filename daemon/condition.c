@@ -111,6 +111,7 @@ static void settle(struct nk_reconcile *r, struct nk_object *o, const struct nk_
 	o->wait_name = false;
 	o->wait_delete = false;
 	o->unpinned = false;
+	o->netns_sought = false;
 	/* Who breaks it again before it is seen to be right is to be known then. */
 	if (changed || o->drifting)
 		o->right_since_us = o->drifting && o->noticed_us ? o->noticed_us : nk_now_us();

@@ -27,6 +27,7 @@ struct nk_object {
 	bool doomed;    /* not desired any more: goes when the kernel has nothing of it left */
 	bool unpinned;  /* its pins were removed after the device went */
 	bool netns_gone; /* the namespace of its peer died */
+	bool netns_sought; /* it vanished while it was right, and it was looked whether that namespace is there */
 	bool wait_netns; /* tried again when a mount appears */
 	bool wait_delete; /* its peer is gone: the end of the primary is awaited */
 	bool wait_link;  /* an interface that no link has the name of */

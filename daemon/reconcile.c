@@ -362,6 +362,22 @@ static bool netns_is_back(const struct nk_device *d)
 	return true;
 }
 
+/*
+ * A device that was right is not there any more. Who deleted it left its namespace; if that died, and the event of its death was lost, only
+ * its reference tells the owner that went from drift. The executor looks, once: to search for what was passed takes long. Returns whether
+ * that is to be waited for.
+ */
+static bool seek_netns(struct nk_reconcile *r, struct nk_object *o, const struct nk_device *d, struct nk_plan *plan)
+{
+	if (o->ready_as != d || o->netns_sought || d->single || d->netns.kind == NK_NETNS_HOST ||
+	    nk_reconcile_add(plan, NK_OP_INSPECT, NK_PHASE_INSPECT, o->name, NULL) < 0)
+		return false;
+	plan->ops[plan->n - 1].dev = nk_device_ref(d);
+	nk_reconcile_enter_plan(r, o);
+	o->netns_sought = true;
+	return true;
+}
+
 /* An interface: is it the link that it was, and is there one? What was attached to one that had its name before goes with its pins. */
 static void look_for_link(struct nk_reconcile *r, struct nk_object *o, const struct nk_obs_device *obs)
 {
@@ -410,6 +426,8 @@ static void evaluate_device(struct nk_reconcile *r, struct nk_object *o, struct 
 			return;
 		}
 		o->netns_gone = false;
+	} else if (d && !obs && seek_netns(r, o, d, plan)) {
+		return;
 	}
 	/* The peer's RTM_DELLINK comes first, and its primary's always follows (netkit deletes both): what is to be done is to create,
 	 * not to delete what is going already. If it doesn't follow, the peer was moved; out of a namespace that died nobody moved it. */
@@ -567,6 +585,12 @@ static void device_failed(struct nk_reconcile *r, struct nk_object *o, const str
 	const struct nk_device *d = o->doomed ? NULL : nk_document_device(r->o.doc, o->name);
 	const char *message = f->error.message ? f->error.message : strerror(f->error.error);
 
+	/* As if its event had come. Of one that was passed a search that finds nothing is no proof. */
+	if (op->kind == NK_OP_INSPECT && f->netns_missing && d == op->dev && d->netns.kind != NK_NETNS_ID) {
+		o->netns_gone = true;
+		nk_work_now(r->work, o);
+		return;
+	}
 	r->kernel_errors++;
 	if (op->kind == NK_OP_UNPIN)
 		o->unpinned = false;
@@ -626,6 +650,8 @@ void nk_reconcile_result(struct nk_reconcile *r, const struct nk_result *res)
 		o->fresh = true;
 		if (res->plan.ops[i].kind == NK_OP_UNPIN && i >= res->n_done)
 			o->unpinned = false;
+		if (i >= res->n_done)
+			o->netns_sought = false;
 		/* The executor removes the pins together with the device. */
 		if (res->plan.ops[i].kind == NK_OP_DELETE && i < res->n_done && o->doomed)
 			o->unpinned = true;

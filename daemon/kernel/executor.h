@@ -54,7 +54,7 @@ struct nk_failure {
 	size_t op;               /* index in the plan */
 	struct nk_error error;   /* message, errno, extended ACK */
 	bool name_taken;         /* CREATE: a link of the primary's name was there */
-	bool netns_missing;      /* the peer's namespace could not be opened */
+	bool netns_missing;      /* the peer's namespace could not be opened; INSPECT: it is gone */
 };
 
 /* A chain that was read, or a namespace that was found. */

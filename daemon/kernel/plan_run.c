@@ -311,6 +311,10 @@ static void run_op(struct nk_run *run, size_t i)
 	struct nk_obs_chain chains[NK_HOOKS];
 	int r;
 
+	if (op->kind == NK_OP_INSPECT && !op->ifindex) {
+		nk_run_seek_netns(run, i);
+		return;
+	}
 	if (op->kind != NK_OP_CREATE && d && !d->ifindex) {
 		nk_run_fail_errno(run, i, -ENODEV, NULL);
 		return;

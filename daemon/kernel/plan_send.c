@@ -399,6 +399,19 @@ void nk_run_place(struct nk_run *run, size_t i)
 		nk_run_fail_errno(run, i, -ENOMEM, NULL);
 }
 
+void nk_run_seek_netns(struct nk_run *run, size_t i)
+{
+	struct nk_failure f = { .netns_missing = true };
+	_close_ int fd = -1;
+	int r = nk_netns_open(&nk_run_op(run, i)->dev->netns, &fd, &f.error);
+
+	/* One that can't be opened for another reason is there. */
+	if (r == -ENOENT || r == -ESRCH || r == -EINVAL)
+		nk_run_fail(run, i, &f);
+	else
+		nk_error_clear(&f.error);
+}
+
 void nk_run_create(struct nk_run *run, size_t i)
 {
 	const struct nk_op *op = nk_run_op(run, i);

@@ -84,5 +84,7 @@ void nk_run_visits(struct nk_run *run, size_t begin, size_t end);
 void nk_run_create(struct nk_run *run, size_t i);
 /* Report where the namespace is that the definition names, if it can be opened. */
 void nk_run_place(struct nk_run *run, size_t i);
+/* INSPECT of a device that vanished: fails if that namespace is gone. */
+void nk_run_seek_netns(struct nk_run *run, size_t i);
 /* Close the namespaces that are kept open; `all`: also those within the number that may stay. */
 void nk_run_close_netns(struct nk_run *run, bool all);

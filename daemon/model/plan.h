@@ -38,7 +38,8 @@ enum nk_phase {
 #define NK_PHASES 10
 
 enum nk_op_kind {
-	NK_OP_INSPECT,  /* read what no event tells: the chains of ifindex, silent settings, which namespace the definition names */
+	NK_OP_INSPECT,  /* read what no event tells: the chains of ifindex, silent settings, which namespace the definition names; with
+			 * ifindex 0, of a device that vanished, whether that is there */
 	NK_OP_CLOSE,    /* primary down */
 	NK_OP_DELETE,   /* the pair, then what is left of its pins */
 	NK_OP_UNPIN,    /* the links of a device that is gone; of an interface those that aren't at ifindex, 0: all of them */

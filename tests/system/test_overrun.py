@@ -3,9 +3,10 @@
 is old by now."""
 import os
 import signal
+import subprocess
 
 import pytest
-from tools import addresses, chain, journal, journal_now, link, main_pid, pair, ping, program, run, stopped, traced, until
+from tools import PATIENCE, addresses, chain, journal, journal_now, link, main_pid, pair, ping, program, run, stopped, traced, until
 
 FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
 
@@ -34,6 +35,54 @@ def test_forced_enobufs(reconfigured, netns, tmp_path):
         until(lambda: [e for e in journal(after=began) if e.get("NETKITD_EVENT") == "resync"], "the journal to tell of it")
     finally:
         run("ip", "link", "del", "noise")
+
+
+def test_owners_that_go_unheard_are_no_drift(reconfigured, netns, tmp_path):
+    rpc = reconfigured({"event_buffer": 32768})
+    netns("web-1")
+    netns("web-2")
+    path = str(tmp_path / "netns")
+    run("touch", path)
+    run("unshare", f"--net={path}", "true")
+    owners = [subprocess.Popen(["unshare", "-n", "sleep", "9999"]) for _ in range(2)]
+    run("ip", "link", "add", "noise", "type", "dummy")
+    burst = tmp_path / "burst"
+    burst.write_text("link set noise mtu 1400\nlink set noise mtu 1500\n" * 500)
+    gone = {"web-1": "web-1", "path": path, "pid": {"pid": owners[0].pid}, "fd": {"fd": 0}}
+    try:
+        for p in owners:
+            until(lambda: os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the namespace")
+        document = {"programs": [program("next1")], "devices": [pair("web-2", "web-2", "10.0.9.1", "10.0.9.2")] + [
+            pair(name, ns, f"10.0.{i}.1", f"10.0.{i}.2", attachments=FW) for i, (name, ns) in enumerate(gone.items())]}
+        with open(f"/proc/{owners[1].pid}/ns/net") as passed:
+            assert rpc.call("state.apply", {"document": document, "wait_ms": 1000 * PATIENCE}, [passed.fileno()])["converged"]
+        before, began = rpc.call("daemon.status")["counts"]["resyncs"], journal_now()
+        with stopped(main_pid()):
+            run("ip", "-batch", burst)
+            run("ip", "link", "del", "web-2")
+            run("ip", "netns", "del", "web-1")
+            run("umount", path)
+            for p in owners:
+                p.kill()
+                p.wait()
+            for name in gone:
+                until(lambda: not link(name), f"the end of {name}")
+        until(lambda: rpc.call("daemon.status")["counts"]["resyncs"] > before, "a resync")
+        states = lambda: {d["name"]: d["condition"]["state"] for d in rpc.call("device.list")["devices"]}
+        until(lambda: link("web-2") and states() == {"web-2": "Ready", **dict.fromkeys(gone, "Released")}, "all to be told")
+        assert rpc.call("daemon.status")["health"] == "ok", "an owner that went is no fault"
+    finally:
+        for p in owners:
+            p.kill()
+            p.wait()
+        run("umount", path, check=False)
+        run("ip", "link", "del", "noise")
+    run("journalctl", "--sync")
+    told = {name: [e["NETKITD_EVENT"] for e in journal(f"NETKITD_DEVICE={name}", after=began)] for name in ("web-2", *gone)}
+    assert told == {"web-2": ["drift", "repaired"], **dict.fromkeys(gone, ["device-released"])}
+    # A name that comes back gets its device.
+    netns("web-1")
+    until(lambda: ping("10.0.0.2"), "the device in the new namespace")
 
 
 def test_repairs_while_events_are_lost_all_the_time(rpc, netns):
