@@ -3,6 +3,7 @@
 speak to the daemon as any client would, and read back what it did with ip, bpftool and journalctl: never with our own code."""
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import queue
@@ -263,8 +264,10 @@ def main_pid():
             status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
             if (status["Name"], status["PPid"]) == ("netkitd", "1"):
                 return int(pid)
-    except (FileNotFoundError, ProcessLookupError):  # one that went, or is just going
-        pass
+    except OSError as e:
+        # A process, or the group, that went or is just going.
+        if e.errno not in (errno.ENOENT, errno.ESRCH, errno.ENODEV):
+            raise
     return 0
 
 
