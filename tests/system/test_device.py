@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from tools import (ACCT, PATIENCE, VERDICT, Rpc, RpcError, addresses, chain, ip, journal, journal_now, link, main_pid, pair, ping, program,
-                   routes, run, until)
+                   routes, run, until, wait_for_netns)
 
 with_udev = True
 BIG = 185000  # a BIG TCP size that is no default
@@ -186,7 +186,7 @@ def test_netns_by(rpc, netns, how):
         ref = "/run/netns/web-1"
     elif how == "pid":
         child = subprocess.Popen(["ip", "netns", "exec", "web-1", "sleep", "600"])
-        until(lambda: os.readlink(f"/proc/{child.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the process in its namespace")
+        wait_for_netns(child)
         ref = {"pid": child.pid}
     else:
         fds = [os.open("/run/netns/web-1", os.O_RDONLY)]

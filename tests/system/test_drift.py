@@ -10,7 +10,7 @@ import time
 
 import pytest
 from tools import (Lines, PATIENCE, PINS, Rpc, addresses, chain, hears, ip, journal, journal_now, link, main_pid, pair, ping, program,
-                   restart, routes, run, until)
+                   restart, routes, run, until, wait_for_netns)
 
 FULL = dict(
     mtu=1400, txqueuelen=500, gso_max_size=100000, gro_max_size=100000,
@@ -322,7 +322,7 @@ def test_a_namespace_that_dies_releases_its_device(rpc, netns):
 @pytest.mark.parametrize("how", ["pid", "fd"])
 def test_that_a_namespace_without_a_name_is_gone_is_told_once(rpc, how):
     p = subprocess.Popen(["unshare", "-n", "sleep", "9999"])
-    until(lambda: os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the namespace")
+    wait_for_netns(p)
     with open(f"/proc/{p.pid}/ns/net") as passed:
         document = {"devices": [pair(peer={"netns": {"pid": p.pid} if how == "pid" else {"fd": 0}})]}
         assert rpc.call("state.apply", {"document": document, "wait_ms": 1000 * PATIENCE}, [passed.fileno()] if how == "fd" else [])["converged"]
@@ -347,7 +347,7 @@ def linked(name):
     """A process's namespace under this name, as it is done where no mount is wanted."""
     p = subprocess.Popen(["unshare", "-n", "sleep", "9999"])
     try:
-        until(lambda: os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the namespace")
+        wait_for_netns(p)
         os.symlink(f"/proc/{p.pid}/ns/net", f"/run/netns/{name}")
         yield
     finally:

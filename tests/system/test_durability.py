@@ -13,7 +13,7 @@ import uuid
 
 import pytest
 from tools import (DATABASE, Lines, PATIENCE, PINS, Rpc, RpcError, VERDICT, addresses, bpf, chain, hears, ip, journal, journal_now, link,
-                   main_pid, pair, ping, program, run, stopped, traced, until, wait_for_daemon)
+                   main_pid, pair, ping, program, run, stopped, traced, until, wait_for_daemon, wait_for_netns)
 
 # enum bpf_cmd, and a type of maps.
 BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_OBJ_PIN, BPF_OBJ_GET = 0, 1, 2, 6, 7
@@ -312,7 +312,7 @@ def test_a_number_from_before_a_reboot_is_another_process(rpc, netns):
     """After it, what an orchestrator sends may have the same number for the same device's new container."""
     netns("web-1")
     child = subprocess.Popen(["ip", "netns", "exec", "web-1", "sleep", "600"])
-    until(lambda: os.readlink(f"/proc/{child.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the process in its namespace")
+    wait_for_netns(child)
     device = pair(ns={"pid": child.pid})
     rpc.converge([device])
     stop()

@@ -6,7 +6,8 @@ import signal
 import subprocess
 
 import pytest
-from tools import PATIENCE, addresses, chain, journal, journal_now, link, main_pid, pair, ping, program, run, stopped, traced, until
+from tools import (PATIENCE, addresses, chain, journal, journal_now, link, main_pid, pair, ping, program, run, stopped, traced, until,
+                   wait_for_netns)
 
 FW = [{"name": "fw", "hook": "netkit/peer", "program": "next1"}]
 
@@ -51,7 +52,7 @@ def test_owners_that_go_unheard_are_no_drift(reconfigured, netns, tmp_path):
     gone = {"web-1": "web-1", "path": path, "pid": {"pid": owners[0].pid}, "fd": {"fd": 0}}
     try:
         for p in owners:
-            until(lambda: os.readlink(f"/proc/{p.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the namespace")
+            wait_for_netns(p)
         document = {"programs": [program("next1")], "devices": [pair("web-2", "web-2", "10.0.9.1", "10.0.9.2")] + [
             pair(name, ns, f"10.0.{i}.1", f"10.0.{i}.2", attachments=FW) for i, (name, ns) in enumerate(gone.items())]}
         with open(f"/proc/{owners[1].pid}/ns/net") as passed:

@@ -271,6 +271,11 @@ def main_pid():
     return 0
 
 
+def wait_for_netns(process):
+    """Until a process that was started to run in another network namespace is in there."""
+    until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the process in its namespace")
+
+
 @contextlib.contextmanager
 def stopped(pid):
     """A process sees nothing of what happens meanwhile."""
