@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * Part of the watcher (watch.bpf.c includes it): who asks for changes of network devices, addresses and routes, and who removes
- * pins. The kernel's own events tell what changed but not who did it, and come while the request still runs; so the request is noted
+ * Part of the watcher (watch.bpf.c includes it, after watch.bpf.h): who asks for changes of network devices, addresses and routes, and
+ * who removes pins. The kernel's own events tell what changed but not who did it, and come while the request still runs; so the request is noted
  * at its entry, where the daemon finds it when the event arrives. Nobody is woken for that. Requests of those who may not change
  * anything are left out, or anybody could put the blame on himself or hide another by asking often enough.
  *
@@ -14,143 +14,6 @@
 #define ATTRIBUTES_MAX 48
 #define BPF_FS_MAGIC 0xcafe4a11
 #define CAP_NET_ADMIN_BIT 12
-#define PF_WQ_WORKER 0x20
-#define CGROUP_DEPTH 8 /* parts of a path that are looked through for a unit */
-#define UNMOUNT_NS 10000000000ull /* how long after an unmount of bpffs links are released because of it */
-
-struct ns_common {
-	unsigned int inum;
-} __attribute__((preserve_access_index));
-
-struct user_namespace {
-	int level;
-} __attribute__((preserve_access_index));
-
-struct net {
-	struct user_namespace *user_ns;
-	struct ns_common ns;
-} __attribute__((preserve_access_index));
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct kobject {
-	const char *name;
-} __attribute__((preserve_access_index));
-
-struct class {
-	const char *name;
-} __attribute__((preserve_access_index));
-
-struct device {
-	struct kobject kobj;
-	const struct class *class;
-} __attribute__((preserve_access_index));
-
-struct net_device {
-	int ifindex;
-	possible_net_t nd_net;
-	struct device dev;
-} __attribute__((preserve_access_index));
-
-struct sock_common {
-	possible_net_t skc_net;
-} __attribute__((preserve_access_index));
-
-struct sock {
-	struct sock_common __sk_common;
-} __attribute__((preserve_access_index));
-
-struct sk_buff {
-	struct sock *sk;
-	char cb[48];
-} __attribute__((preserve_access_index));
-
-struct netlink_skb_parms {
-	__u32 portid;
-} __attribute__((preserve_access_index));
-
-typedef struct {
-	__u64 val;
-} kernel_cap_t;
-
-typedef struct {
-	__u32 val;
-} kuid_t;
-
-struct cred {
-	kuid_t uid;
-	kernel_cap_t cap_effective;
-	struct user_namespace *user_ns;
-} __attribute__((preserve_access_index));
-
-struct kernfs_node {
-	const char *name;
-} __attribute__((preserve_access_index));
-
-struct cgroup_subsys_state {
-	struct cgroup_subsys_state *parent;
-} __attribute__((preserve_access_index));
-
-struct cgroup {
-	struct cgroup_subsys_state self;
-	struct kernfs_node *kn;
-} __attribute__((preserve_access_index));
-
-struct css_set {
-	struct cgroup *dfl_cgrp;
-} __attribute__((preserve_access_index));
-
-struct nsproxy {
-	struct net *net_ns;
-} __attribute__((preserve_access_index));
-
-struct task_struct {
-	unsigned int flags;
-	struct nsproxy *nsproxy;
-	unsigned int ptrace;
-	int tgid;
-	char comm[16];
-	struct task_struct *parent; /* of one that is traced: who traces it */
-	const struct cred *cred;
-	struct css_set *cgroups;
-} __attribute__((preserve_access_index));
-
-struct super_block {
-	unsigned long s_magic;
-} __attribute__((preserve_access_index));
-
-struct inode {
-	struct super_block *i_sb;
-	unsigned long i_ino;
-	void *i_private;
-} __attribute__((preserve_access_index));
-
-struct qstr {
-	const unsigned char *name;
-} __attribute__((preserve_access_index));
-
-struct dentry {
-	struct inode *d_inode;
-	struct qstr d_name;
-} __attribute__((preserve_access_index));
-
-struct vfsmount {
-	struct super_block *mnt_sb;
-} __attribute__((preserve_access_index));
-
-struct path {
-	struct vfsmount *mnt;
-} __attribute__((preserve_access_index));
-
-/* The newest ones: whoever asks looks within the second. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct nk_suspect_key);
-	__type(value, struct nk_culprit);
-} suspects SEC(".maps");
 
 /* Who removed a pin, or a directory of them, by its name. Apart from them, since the daemon looks later: inotify's word of it waits for the release of links. */
 struct {
@@ -159,49 +22,6 @@ struct {
 	__type(key, struct nk_unpinned_key);
 	__type(value, struct nk_culprit);
 } unpinned SEC(".maps");
-
-/* Is this, of len bytes with the closing NUL, a service or a scope? */
-static __always_inline int is_unit(const char *name, long len)
-{
-	char tail[9] = "";
-
-	if (len > 9 && !bpf_probe_read_kernel(tail, 8, name + len - 9) && !__builtin_memcmp(tail, ".service", 8))
-		return 1;
-	return len > 7 && !bpf_probe_read_kernel(tail, 6, name + len - 7) && !__builtin_memcmp(tail, ".scope", 6);
-}
-
-/* The control group of a process in the unified hierarchy, and the unit that it belongs to. */
-static __always_inline void describe_cgroup(struct nk_culprit *c, struct task_struct *task)
-{
-	struct cgroup *group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-
-	bpf_probe_read_kernel_str(c->cgroup, sizeof(c->cgroup), BPF_CORE_READ(group, kn, name));
-	for (int i = 0; i < CGROUP_DEPTH && group; i++) {
-		const char *name = BPF_CORE_READ(group, kn, name);
-		struct cgroup_subsys_state *up = BPF_CORE_READ(group, self.parent);
-
-		if (is_unit(name, bpf_probe_read_kernel_str(c->unit, sizeof(c->unit), name)))
-			return;
-		group = up ? (void *)up - bpf_core_field_offset(struct cgroup, self) : NULL;
-	}
-	c->unit[0] = '\0';
-}
-
-static __always_inline void describe_task(struct nk_culprit *c, struct task_struct *task, __u32 what)
-{
-	__builtin_memset(c, 0, sizeof(*c));
-	c->time_ns = bpf_ktime_get_ns();
-	c->what = what;
-	c->pid = BPF_CORE_READ(task, tgid);
-	c->uid = BPF_CORE_READ(task, cred, uid.val);
-	bpf_probe_read_kernel_str(c->comm, sizeof(c->comm), &task->comm);
-	describe_cgroup(c, task);
-}
-
-static __always_inline void describe_current(struct nk_culprit *c, __u32 what)
-{
-	describe_task(c, (struct task_struct *)bpf_get_current_task(), what);
-}
 
 static __always_inline void suspect_number(__u32 netns, __u32 by, __u64 number, const struct nk_culprit *c)
 {
@@ -542,31 +362,4 @@ int BPF_PROG(umount_entry, struct path *path)
 	describe_current(&c, NK_WATCH_BPFFS_UNMOUNTED);
 	suspect_number(0, NK_SUSPECT_BY_LINK, 0, &c);
 	return 0;
-}
-
-/* Who removed the pin of the link that a kernel thread releases now; NULL: nobody. */
-static __always_inline struct nk_culprit *unpinned_by(const void *link)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct nk_suspect_key key = { .by = NK_SUSPECT_BY_LINK };
-	struct nk_culprit *c;
-
-	if (!(BPF_CORE_READ(task, flags) & PF_WQ_WORKER))
-		return NULL;
-	key.number = (__u64)link;
-	c = bpf_map_lookup_elem(&suspects, &key);
-	if (c)
-		return c;
-	key.number = 0;
-	c = bpf_map_lookup_elem(&suspects, &key);
-	return c && bpf_ktime_get_ns() - c->time_ns < UNMOUNT_NS ? c : NULL;
-}
-
-/* The next link at this address is another one. */
-static __always_inline void forget_unpinned(const void *link)
-{
-	struct nk_suspect_key key = { .by = NK_SUSPECT_BY_LINK };
-
-	key.number = (__u64)link;
-	bpf_map_delete_elem(&suspects, &key);
 }

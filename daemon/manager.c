@@ -103,6 +103,7 @@ static void on_run(int fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	nk_manager_watch_interfaces(m);
 	nk_reconcile_run(m->reconcile);
 	nk_manager_check_waiters(m);
 	give_memory_back(m);

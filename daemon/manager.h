@@ -187,6 +187,8 @@ void nk_manager_tell_unclaimed(struct nk_manager *m);
 
 /* Begin to watch; without a watcher, to look from time to time, and tell why. 0 or -ENOMEM. */
 int nk_manager_open_watch(struct nk_manager *m);
+/* Have it watch tcx as well once the document names an interface; without a watcher, nothing. Before reconcile looks at one. */
+void nk_manager_watch_interfaces(struct nk_manager *m);
 /* Begin to watch the pins. Without that they are looked at when something else makes a device be looked at. 0 or -ENOMEM. */
 int nk_manager_open_pins(struct nk_manager *m);
 /* The same, anew: they are in another directory. */

@@ -52,17 +52,35 @@ static int poll_instead(struct nk_manager *m)
 	return m->on_poll && event_add(m->on_poll, &poll) == 0 ? 0 : -ENOMEM;
 }
 
-int nk_manager_open_watch(struct nk_manager *m)
+/* There is none, for the reason in m->watch_why. */
+static int do_without(struct nk_manager *m, int error)
 {
-	struct nk_event_fields f = { 0 };
-	int r = load(m);
+	struct nk_event_fields f = { .error = -error };
 
-	if (r == 0)
-		return 0;
-	f.error = -r;
 	nk_event(m->events, NK_EVENT_CAPABILITY_MISSING, &f, "changes of programs by others are noticed only every %u s: %s",
 		 m->settings.poll_s, m->watch_why);
 	return poll_instead(m);
+}
+
+int nk_manager_open_watch(struct nk_manager *m)
+{
+	int r = load(m);
+
+	return r < 0 ? do_without(m, r) : 0;
+}
+
+void nk_manager_watch_interfaces(struct nk_manager *m)
+{
+	int r = m->watch && nk_document_n_interfaces(m->doc) ? nk_watch_interfaces(m->watch, m->watch_why, sizeof(m->watch_why)) : 0;
+
+	if (r == 0)
+		return;
+	nk_probe_tell(&m->probe, NK_FEATURE_TRACING, NK_MISSING, "%s", m->watch_why);
+	event_free(m->on_watch);
+	m->on_watch = NULL;
+	m->watch = nk_watch_close(m->watch);
+	do_without(m, r);
+	nk_manager_inspect_all(m);
 }
 
 void nk_manager_watch_removed(struct nk_manager *m, const struct nk_culprit *who)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Loads and attaches the watcher (bpf/watch.bpf.c) and reads its ring buffer. The loop calls it. It needs of the kernel: BTF, fentry
- * on netkit's and tcx's functions, the ring buffer. Nothing of it is pinned: who doesn't run doesn't need to know.
+ * Loads and attaches the watcher (bpf/watch.bpf.c, and bpf/watch_tcx.bpf.c with its maps) and reads its ring buffer. The loop calls it.
+ * It needs of the kernel: BTF, fentry on netkit's and tcx's functions, the ring buffer. Nothing of it is pinned: who doesn't run doesn't
+ * need to know.
  */
 #include "daemon/kernel/watch.h"
 
@@ -18,16 +19,18 @@
 #include "daemon/kernel/libbpf_log.h"
 #include "daemon/kernel/probe.h"
 #include "watch.skel.h"
+#include "watch_tcx.skel.h"
 
 #define LINKS_MAX 64
 #define RECORDS_A_TURN 256
 
 struct nk_watch {
 	struct watch_bpf *skel;
+	struct watch_tcx_bpf *tcx; /* NULL: no interface is watched */
 	struct ring_buffer *ring;
 	uint64_t lost; /* records, as far as told */
 	unsigned n_told; /* in this turn */
-	uint32_t link_id[LINKS_MAX]; /* by place in the skeleton; 0: not attached */
+	uint32_t link_id[LINKS_MAX]; /* by place in the skeletons, one after the other; 0: not attached */
 	nk_watch_fn fn;
 	void *arg;
 };
@@ -55,28 +58,38 @@ static bool chosen(const struct bpf_program *p)
 	return bpf_program__autoload(p);
 }
 
-/*
- * Leave out the hooks that this kernel doesn't have. What takes programs away must be seen; the rest is a gain. libbpf keeps what it
- * finds here for the loading: to search all types of a kernel for a name takes a millisecond.
- */
-static int choose_hooks(struct watch_bpf *skel, char *why, size_t size)
+/* Leave out the hooks that this kernel doesn't have. libbpf keeps what it finds here for the loading: to search all types of a kernel for a
+ * name takes a millisecond. */
+static void choose_hooks(struct bpf_object *object)
 {
 	struct bpf_program *p;
 
-	bpf_object__for_each_program(p, skel->obj)
+	bpf_object__for_each_program(p, object)
 	{
 		const char *function = strchr(bpf_program__section_name(p), '/');
 
 		bpf_program__set_autoload(p, function && bpf_program__set_attach_target(p, 0, function + 1) == 0);
 	}
+}
+
+/* What takes programs away must be seen; the rest is a gain. */
+static int check_hooks(const struct watch_bpf *skel, char *why, size_t size)
+{
 	if (access(NK_BTF_PATH, R_OK) < 0)
 		snprintf(why, size, "the kernel has no BTF (CONFIG_DEBUG_INFO_BTF): %s: %s", NK_BTF_PATH, strerror(errno));
 	else if (!chosen(skel->progs.link_release_entry) || !chosen(skel->progs.prog_detach))
 		snprintf(why, size, "the kernel's BTF knows no netkit_link_release and netkit_prog_detach to trace");
-	else if (chosen(skel->progs.tcx_attach) && (!chosen(skel->progs.tcx_release_entry) || !chosen(skel->progs.tcx_prog_detached)))
-		snprintf(why, size, "the kernel's BTF knows no tcx_link_release and tcx_prog_detach to trace");
 	else
 		return 0;
+	return -EOPNOTSUPP;
+}
+
+/* Likewise; a kernel that has no tcx at all needs nothing. */
+static int check_tcx_hooks(const struct watch_tcx_bpf *skel, char *why, size_t size)
+{
+	if (!chosen(skel->progs.tcx_attach) || (chosen(skel->progs.tcx_release_entry) && chosen(skel->progs.tcx_prog_detached)))
+		return 0;
+	snprintf(why, size, "the kernel's BTF knows no tcx_link_release and tcx_prog_detach to trace");
 	return -EOPNOTSUPP;
 }
 
@@ -105,10 +118,19 @@ static int explain(int error, char *why, size_t size)
 	return error;
 }
 
+static int n_links(const struct nk_watch *w)
+{
+	return w->skel->skeleton->prog_cnt + (w->tcx ? w->tcx->skeleton->prog_cnt : 0);
+}
+
 static struct bpf_link *link_at(const struct nk_watch *w, int i)
 {
 	const struct bpf_object_skeleton *s = w->skel->skeleton;
 
+	if (i >= s->prog_cnt) {
+		i -= s->prog_cnt;
+		s = w->tcx->skeleton;
+	}
 	return *((const struct bpf_prog_skeleton *)((const char *)s->progs + (size_t)i * (size_t)s->prog_skel_sz))->link;
 }
 
@@ -120,13 +142,13 @@ static uint32_t id_of_link(const struct bpf_link *link)
 	return link && !bpf_link_get_info_by_fd(bpf_link__fd(link), &info, &len) ? info.id : 0;
 }
 
-/* Let the watcher know its own links, so that it tells when one goes. */
-static int guard(struct nk_watch *w)
+/* Let the watcher know its own links from this one on, so that it tells when one goes. */
+static int guard(struct nk_watch *w, int from)
 {
-	int n = w->skel->skeleton->prog_cnt, r = n <= LINKS_MAX ? 0 : -E2BIG;
+	int n = n_links(w), r = n <= LINKS_MAX ? 0 : -E2BIG;
 	uint8_t one = 1;
 
-	for (int i = 0; r == 0 && i < n; i++) {
+	for (int i = from; r == 0 && i < n; i++) {
 		w->link_id[i] = id_of_link(link_at(w, i));
 		if (w->link_id[i])
 			r = bpf_map__update_elem(w->skel->maps.own_links, &w->link_id[i], sizeof(w->link_id[i]), &one, sizeof(one), BPF_ANY);
@@ -145,7 +167,12 @@ int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **r
 	w->arg = arg;
 	nk_libbpf_log_begin();
 	w->skel = watch_bpf__open();
-	r = w->skel ? choose_hooks(w->skel, why, size) : explain(-errno, why, size);
+	if (!w->skel) {
+		r = explain(-errno, why, size);
+		goto fail;
+	}
+	choose_hooks(w->skel->obj);
+	r = check_hooks(w->skel, why, size);
 	if (r < 0)
 		goto fail;
 	w->skel->rodata->own_tgid = getpid();
@@ -154,7 +181,7 @@ int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **r
 	if (!r)
 		r = watch_bpf__attach(w->skel);
 	if (!r)
-		r = guard(w);
+		r = guard(w, 0);
 	if (!r) {
 		w->ring = ring_buffer__new(bpf_map__fd(w->skel->maps.records), tell, w, NULL);
 		r = w->ring ? 0 : -errno;
@@ -173,6 +200,51 @@ fail:
 	return r;
 }
 
+/* Give the second object the first one's maps. */
+static int share_maps(const struct nk_watch *w)
+{
+	struct bpf_map *map;
+	int r = 0;
+
+	bpf_object__for_each_map(map, w->tcx->obj)
+	{
+		const struct bpf_map *first = bpf_object__find_map_by_name(w->skel->obj, bpf_map__name(map));
+
+		if (r == 0 && !bpf_map__is_internal(map))
+			r = first ? bpf_map__reuse_fd(map, bpf_map__fd(first)) : -ENOENT;
+	}
+	return r;
+}
+
+int nk_watch_interfaces(struct nk_watch *w, char *why, size_t size)
+{
+	int r;
+
+	if (w->tcx)
+		return 0;
+	nk_libbpf_log_begin();
+	w->tcx = watch_tcx_bpf__open();
+	if (!w->tcx)
+		return explain(-errno, why, size);
+	choose_hooks(w->tcx->obj);
+	r = check_tcx_hooks(w->tcx, why, size);
+	if (r == 0) {
+		w->tcx->rodata->own_tgid = w->skel->rodata->own_tgid;
+		w->tcx->rodata->own_netns = w->skel->rodata->own_netns;
+		r = share_maps(w);
+		if (!r)
+			r = watch_tcx_bpf__load(w->tcx);
+		if (!r)
+			r = watch_tcx_bpf__attach(w->tcx);
+		if (!r)
+			r = guard(w, w->skel->skeleton->prog_cnt);
+		if (r < 0)
+			explain(r, why, size);
+	}
+	free(nk_libbpf_log_end());
+	return r;
+}
+
 struct nk_watch *nk_watch_close(struct nk_watch *w)
 {
 	if (!w)
@@ -180,6 +252,7 @@ struct nk_watch *nk_watch_close(struct nk_watch *w)
 	if (w->skel && w->skel->bss)
 		w->skel->bss->closing = 1;
 	ring_buffer__free(w->ring);
+	watch_tcx_bpf__destroy(w->tcx);
 	watch_bpf__destroy(w->skel);
 	free(w);
 	return NULL;
@@ -188,7 +261,7 @@ struct nk_watch *nk_watch_close(struct nk_watch *w)
 struct nk_watch *nk_watch_abandon(struct nk_watch *w)
 {
 	/* A number whose descriptor was closed may be that of another file by now. */
-	for (int i = 0; i < w->skel->skeleton->prog_cnt; i++) {
+	for (int i = 0; i < n_links(w); i++) {
 		struct bpf_link *link = link_at(w, i);
 
 		if (link && id_of_link(link) != w->link_id[i])
@@ -210,6 +283,8 @@ void nk_watch_read(struct nk_watch *w)
 	ring_buffer__consume(w->ring);
 	/* What is lost after this is lost while others wait to be told, so that there is a next time. */
 	lost = __atomic_load_n(&w->skel->bss->lost, __ATOMIC_RELAXED);
+	if (w->tcx)
+		lost += __atomic_load_n(&w->tcx->bss->lost, __ATOMIC_RELAXED);
 	if (lost != w->lost) {
 		struct nk_watch_event e = { 0 };
 

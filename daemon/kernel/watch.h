@@ -2,10 +2,10 @@
 #pragma once
 /*
  * Notices at once when somebody else changes what the kernel sends no event of, netkit's and tcx's chains above all, and knows who asked for
- * the changes that do have events: small tracing programs of ours (bpf/watch.bpf.c) report through a ring buffer, and leave the
- * names of those who ask in a map. What our own process does is not reported. Where the kernel can't do it, nk_watch_open says so
- * and the manager reads the chains from time to time. Nothing pins it: its links are descriptors of ours. Should somebody make us
- * close them, it tells that too.
+ * the changes that do have events: small tracing programs of ours (bpf/watch.bpf.c, and watch_tcx.bpf.c for interfaces) report through
+ * a ring buffer, and leave the names of those who ask in a map. What our own process does is not reported. Where the kernel can't do it,
+ * nk_watch_open says so and the manager reads the chains from time to time. Nothing pins it: its links are descriptors of ours. Should
+ * somebody make us close them, it tells that too.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +28,8 @@ typedef void (*nk_watch_fn)(const struct nk_watch_event *e, void *arg);
 /* netns: inode number of the daemon's network namespace, where tcx chains matter. 0; -EOPNOTSUPP or another -errno with why. Call in the
  * loop's thread. */
 int nk_watch_open(uint32_t netns, nk_watch_fn fn, void *arg, struct nk_watch **ret, char *why, size_t size);
+/* Tell of tcx chains as well, from now on, unless it does already. 0, or -errno with why; then it is good for nothing but to be closed. */
+int nk_watch_interfaces(struct nk_watch *w, char *why, size_t size);
 struct nk_watch *nk_watch_close(struct nk_watch *w);
 /* The same after a report of NK_WATCH_WATCHER_REMOVED: what was closed behind our back isn't closed again. Not from the callback. */
 struct nk_watch *nk_watch_abandon(struct nk_watch *w);

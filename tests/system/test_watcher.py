@@ -87,6 +87,28 @@ def test_a_watcher_that_is_taken_away_is_replaced(web, which):
     assert len(removals(began)) == 1, "told once"
 
 
+def test_interfaces_are_watched_once_there_are_any(web):
+    """Nobody's use of tcx is traced for nothing. And then that part is replaced like the other."""
+
+    def traced(prefix):
+        links = watchers()
+        names = programs_of(links.values())
+        return {fd for fd, i in links.items() if names.get(i, "").startswith(prefix)}
+
+    assert traced("link_") and not traced("tcx_")
+    rpc = wait_for_daemon()
+    rpc.converge([pair(attachments=FW)], [program("next1")], [{"name": "lo", "attachments": [
+        {"name": "in", "hook": "tcx/ingress", "program": "next1"}]}])
+    count = len(traced("tcx_"))
+    assert count > 5, programs_of(watchers().values())
+    take(*traced("tcx_"))
+    until(lambda: len(traced("tcx_")) == count, "that part of the new one")
+    began = journal_now()
+    run("bpftool", "link", "detach", "id", str(chain("lo", "tcx/ingress")[0][1]))
+    until(lambda: [e for e in journal(after=began) if e.get("NETKITD_EVENT") == "repaired"], "the repair")
+    assert chain("lo", "tcx/ingress")
+
+
 def test_one_that_is_taken_away_again_and_again_is_replaced_later(reconfigured, netns):
     netns("web-1")
     rpc = reconfigured({"poll_s": 15})
