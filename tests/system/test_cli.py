@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import socket
 import subprocess
 import threading
@@ -157,18 +158,18 @@ def test_waiting_on_a_terminal_ends_when_nothing_is_under_way(rpc, netns):
     terminal, side = pty.openpty()
     end = time.monotonic() + PATIENCE
     p = subprocess.Popen(["netkitd-cli", "apply", "--wait=600", "-"], stdin=subprocess.PIPE, stdout=side, stderr=side)
-    os.close(side)
     p.stdin.write(json.dumps(doc).encode())
     p.stdin.close()
-    said = b""
-    try:
-        while more := os.read(terminal, 4096):
-            said += more
-            if time.monotonic() > end:
-                p.kill()
-    except OSError:  # nobody has the other side any more
-        pass
+    said, ended = b"", False
+    # The other side stays open: once nobody has it, a read may fail while there is something left to be read.
+    while not ended:
+        ended = p.poll() is not None
+        while select.select([terminal], [], [], 0 if ended else 0.1)[0]:
+            said += os.read(terminal, 4096)
+        if time.monotonic() > end:
+            p.kill()
     os.close(terminal)
+    os.close(side)
     assert p.wait() == 3 and b"no_such_function" in said
 
 
