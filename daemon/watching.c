@@ -18,6 +18,13 @@
 static void on_watch(int fd, short what, void *arg);
 static void on_poll(int fd, short what, void *arg);
 
+/* There is none, for the reason in m->watch_why: the capabilities say so. Returns error. */
+static int missing(struct nk_manager *m, int error)
+{
+	nk_probe_tell(&m->probe, NK_FEATURE_TRACING, error == -EPERM ? NK_UNKNOWN : NK_MISSING, "%s", m->watch_why);
+	return error;
+}
+
 /* Load it and listen to it. 0 or -errno, with m->watch_why. */
 static int load(struct nk_manager *m)
 {
@@ -25,8 +32,7 @@ static int load(struct nk_manager *m)
 
 	if (r < 0) {
 		m->watch = NULL;
-		nk_probe_tell(&m->probe, NK_FEATURE_TRACING, r == -EPERM ? NK_UNKNOWN : NK_MISSING, "%s", m->watch_why);
-		return r;
+		return missing(m, r);
 	}
 	nk_probe_tell(&m->probe, NK_FEATURE_TRACING, NK_PRESENT, "the watcher traces the kernel's functions");
 	m->on_watch = event_new(m->base, nk_watch_fd(m->watch), EV_READ | EV_PERSIST, on_watch, m);
@@ -52,7 +58,7 @@ static int poll_instead(struct nk_manager *m)
 	return m->on_poll && event_add(m->on_poll, &poll) == 0 ? 0 : -ENOMEM;
 }
 
-/* There is none, for the reason in m->watch_why. */
+/* Tell that there is none, and why (m->watch_why), and look from time to time. 0 or -ENOMEM. */
 static int do_without(struct nk_manager *m, int error)
 {
 	struct nk_event_fields f = { .error = -error };
@@ -75,11 +81,10 @@ void nk_manager_watch_interfaces(struct nk_manager *m)
 
 	if (r == 0)
 		return;
-	nk_probe_tell(&m->probe, NK_FEATURE_TRACING, NK_MISSING, "%s", m->watch_why);
 	event_free(m->on_watch);
 	m->on_watch = NULL;
 	m->watch = nk_watch_close(m->watch);
-	do_without(m, r);
+	do_without(m, missing(m, r));
 	nk_manager_inspect_all(m);
 }
 
